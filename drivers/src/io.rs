@@ -15,6 +15,16 @@ pub trait Io {
     fn write32(&self, offset: usize, value: u32);
 }
 
+/// A borrowed device is a device: a test keeps the model that its driver works on.
+impl<T: Io + ?Sized> Io for &T {
+    fn read32(&self, offset: usize) -> u32 {
+        (**self).read32(offset)
+    }
+    fn write32(&self, offset: usize, value: u32) {
+        (**self).write32(offset, value);
+    }
+}
+
 /// A register's byte offset, with the bit fields (`register_bitfields!`) that it holds.
 pub struct Reg<N: RegisterLongName = ()> {
     /// Byte offset from the device's base.
@@ -25,7 +35,10 @@ pub struct Reg<N: RegisterLongName = ()> {
 impl<N: RegisterLongName> Reg<N> {
     /// The register at byte offset `offset`.
     pub const fn at(offset: usize) -> Self {
-        Self { offset, fields: PhantomData }
+        Self {
+            offset,
+            fields: PhantomData,
+        }
     }
 
     /// One read of the device; its fields are then taken from the copy.
