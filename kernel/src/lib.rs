@@ -5,6 +5,40 @@
 //! tested on the host (`cargo test -p kernel`).
 #![no_std]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
-extern crate alloc;
+
+pub mod cmdline;
+pub mod console;
+pub mod disk;
+pub mod dmesg;
+pub mod fs;
+pub mod memory;
+pub mod panic;
+pub mod thread;
+
+#[cfg(target_os = "none")]
+pub mod board;
+#[cfg(target_os = "none")]
+pub mod callout;
+#[cfg(target_os = "none")]
+pub mod cpu;
+#[cfg(target_os = "none")]
+pub mod heap;
+#[cfg(target_os = "none")]
+pub mod intr;
+#[cfg(target_os = "none")]
+pub mod klog;
+#[cfg(target_os = "none")]
+pub mod lock;
+#[cfg(target_os = "none")]
+pub mod machine_off;
+#[cfg(target_os = "none")]
+mod selftest;
+#[cfg(target_os = "none")]
+pub mod smp;
+#[cfg(target_os = "none")]
+pub mod storage;
+#[cfg(target_os = "none")]
+mod stress;

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel command line: `key=value` words that the kernel knows, among others' that it ignores.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | `panic=halt\|reboot\|exit` | what follows a panic; `exit` ends an emulator with semihosting, and a board must not have it |
+//! | `cpuoff=auto\|psci\|park` | how a CPU goes off (`smp.rs`) |
+//! | `log=error\|warn\|info\|debug\|trace` | least severity on the console |
+use log::LevelFilter;
+
+/// What follows a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPanic {
+    /// Stop, with the report on the screen.
+    Halt,
+    /// Start again.
+    Reboot,
+    /// End the emulator with status 1.
+    Exit,
+}
+
+/// How a CPU goes off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuOff {
+    /// By PSCI.
+    Psci,
+    /// By a loop in the kernel.
+    Park,
+}
+
+/// The options that were understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What follows a panic.
+    pub on_panic: OnPanic,
+    /// How a CPU goes off; `None`: find out.
+    pub cpu_off: Option<CpuOff>,
+    /// Least severity on the console.
+    pub log: LevelFilter,
+}
+
+impl Options {
+    /// What holds without a command line.
+    pub const DEFAULT: Options = Options {
+        on_panic: OnPanic::Halt,
+        cpu_off: None,
+        log: LevelFilter::Info,
+    };
+
+    /// Reads the line; `complain` gets each word whose key is known and whose value is not.
+    pub fn parse<'a>(line: &'a str, mut complain: impl FnMut(&'a str)) -> Options {
+        let mut options = Self::DEFAULT;
+        for word in line.split_ascii_whitespace() {
+            match word.split_once('=') {
+                Some(("panic", "halt")) => options.on_panic = OnPanic::Halt,
+                Some(("panic", "reboot")) => options.on_panic = OnPanic::Reboot,
+                Some(("panic", "exit")) => options.on_panic = OnPanic::Exit,
+                Some(("cpuoff", "auto")) => options.cpu_off = None,
+                Some(("cpuoff", "psci")) => options.cpu_off = Some(CpuOff::Psci),
+                Some(("cpuoff", "park")) => options.cpu_off = Some(CpuOff::Park),
+                Some(("log", level)) => match level.parse() {
+                    Ok(level) => options.log = level,
+                    Err(_) => complain(word),
+                },
+                Some(("panic" | "cpuoff", _)) => complain(word),
+                _ => {} // the firmware's, or another system's
+            }
+        }
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn known_words_count_and_wrong_values_are_named() {
+        let mut wrong = Vec::new();
+        let line = "console=ttyAMA0,115200 panic=exit cpuoff=maybe log=debug log=loud quiet";
+        let options = Options::parse(line, |word| wrong.push(word));
+        assert_eq!(
+            options,
+            Options {
+                on_panic: OnPanic::Exit,
+                cpu_off: None,
+                log: LevelFilter::Debug
+            }
+        );
+        assert_eq!(wrong, ["cpuoff=maybe", "log=loud"]);
+        assert_eq!(Options::parse("", |_| unreachable!()), Options::DEFAULT);
+    }
+}

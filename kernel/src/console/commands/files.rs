@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `ls`, `cat`, `hexdump`, `sha256`, `disk`, `mount`: the card and its files.
+use super::{Command, Outcome};
+use crate::console::shell::{Call, Refusal, check_interrupt};
+use crate::console::words::number_in;
+use crate::disk::mbr::kind_name;
+use crate::fs::CHUNK_BYTES;
+use crate::storage::{self, MOUNTS};
+use alloc::format;
+use alloc::vec;
+use bsp::timer::now_ns;
+use core::fmt::Write;
+
+pub const LS: Command = Command {
+    name: "ls",
+    arguments: "[PATH]",
+    summary: "list a directory",
+    details: "Without PATH: what is mounted. Example: ls /boot",
+    takes_paths: true,
+    run: ls,
+};
+
+fn ls(call: &Call, out: &mut dyn Write) -> Outcome {
+    call.at_most(1)?;
+    let path = call.words.first().map_or("/", |p| p);
+    if MOUNTS.lock().names().next().is_none() {
+        return Err(Refusal("nothing is mounted; mount looks for a card".into()));
+    }
+    let listed = MOUNTS.lock().read_dir(path)?;
+    let (mut files, mut bytes) = (0u64, 0);
+    for entry in &listed.entries {
+        check_interrupt()?;
+        let (end, size) = if entry.is_dir {
+            ("/", "dir".into())
+        } else {
+            ("", format!("{}", entry.size))
+        };
+        let modified = entry.modified.map_or("-".into(), |m| format!("{m}"));
+        writeln!(out, "{size:>12}  {modified:<19}  {}{end}", entry.name)?;
+        files += 1;
+        bytes += entry.size;
+    }
+    let entries = if files == 1 { "entry" } else { "entries" };
+    writeln!(out, "{bytes:>12}  bytes in {files} {entries}")?;
+    if listed.damaged > 0 {
+        writeln!(out, "damaged and not shown: {}", listed.damaged)?;
+    }
+    Ok(())
+}
+
+/// Feeds the file's chunks to `take` until it says false.
+fn each_chunk(
+    path: &str,
+    from: u64,
+    mut take: impl FnMut(&[u8]) -> Result<bool, Refusal>,
+) -> Outcome {
+    let mut file = MOUNTS.lock().open(path)?;
+    file.seek(from);
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let n = MOUNTS.lock().read(&mut file, &mut buffer)?;
+        if n == 0 || !take(&buffer[..n])? {
+            return Ok(());
+        }
+        check_interrupt()?;
+    }
+}
+
+pub const CAT: Command = Command {
+    name: "cat",
+    arguments: "FILE",
+    summary: "print a text file",
+    details: "What is not printable ASCII is printed as dots. Example: cat /boot/config.txt",
+    takes_paths: true,
+    run: cat,
+};
+
+fn cat(call: &Call, out: &mut dyn Write) -> Outcome {
+    call.at_most(1)?;
+    let mut last = b'\n';
+    each_chunk(call.word(0)?, 0, |chunk| {
+        for part in chunk.chunks(256) {
+            for byte in part.iter().copied().filter(|byte| *byte != b'\r') {
+                let plain = matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+                out.write_char(if plain { byte.into() } else { '.' })?;
+                last = byte;
+            }
+            check_interrupt()?;
+        }
+        Ok(true)
+    })?;
+    if last != b'\n' {
+        writeln!(out)?; // or the prompt would stand behind the text
+    }
+    Ok(())
+}
+
+pub const HEXDUMP: Command = Command {
+    name: "hexdump",
+    arguments: "FILE [OFFSET [BYTES]]",
+    summary: "show a file's bytes",
+    details: "256 bytes from the start unless told.\n\
+              Example: hexdump /boot/kernel8.img 0x38 16",
+    takes_paths: true,
+    run: hexdump,
+};
+
+fn hexdump(call: &Call, out: &mut dyn Write) -> Outcome {
+    call.at_most(3)?;
+    let path = call.word(0)?;
+    let from = call
+        .words
+        .get(1)
+        .map_or(Ok(0), |w| number_in(w, 0..=u64::from(u32::MAX)))?;
+    let mut left = call
+        .words
+        .get(2)
+        .map_or(Ok(256), |w| number_in(w, 1..=u64::from(u32::MAX)))? as usize;
+    let mut at = from;
+    each_chunk(path, from, |chunk| {
+        let chunk = &chunk[..chunk.len().min(left)];
+        for row in chunk.chunks(16) {
+            super::memory::hex_row(out, at, row)?;
+            at += row.len() as u64;
+            check_interrupt()?;
+        }
+        left -= chunk.len();
+        Ok(left > 0)
+    })?;
+    if at == from {
+        return Err(Refusal(format!("{path}: nothing at offset {from}")));
+    }
+    Ok(())
+}
+
+pub const SHA256: Command = Command {
+    name: "sha256",
+    arguments: "FILE",
+    summary: "SHA-256 of a file",
+    details: "The digest as sha256sum prints it, then the file.\n\
+              Example: sha256 /boot/kernel8.img",
+    takes_paths: true,
+    run: sha256,
+};
+
+fn sha256(call: &Call, out: &mut dyn Write) -> Outcome {
+    call.at_most(1)?;
+    let path = call.word(0)?;
+    let start = now_ns();
+    let (size, digest) = {
+        let mut mounts = MOUNTS.lock();
+        let size = mounts.open(path)?.size();
+        (size, mounts.sha256(path)?)
+    };
+    let ms = ((now_ns() - start) / 1_000_000).max(1);
+    for byte in digest {
+        write!(out, "{byte:02x}")?;
+    }
+    writeln!(out, "\n{path}: {size} bytes in {ms} ms")?;
+    Ok(())
+}
+
+pub const DISK: Command = Command {
+    name: "disk",
+    arguments: "",
+    summary: "the card, its partitions, what is mounted",
+    details: "Example: disk",
+    takes_paths: false,
+    run: disk,
+};
+
+fn disk(call: &Call, out: &mut dyn Write) -> Outcome {
+    call.at_most(0)?;
+    storage::with_disk(|disk| {
+        let disk = disk.ok_or(Refusal("no card; mount looks for one".into()))?;
+        let info = &disk.info;
+        let mib = info.capacity_bytes() >> 20;
+        writeln!(out, "card on {}: {mib} MiB, {}", disk.controller, info.kind)?;
+        writeln!(out, "  {}", info.cid)?;
+        writeln!(
+            out,
+            "  {} kHz, {} data lines{}{}",
+            info.clock_hz / 1000,
+            info.data_lines,
+            if info.high_speed { ", high speed" } else { "" },
+            if info.read_only { ", read-only" } else { "" },
+        )?;
+        match &disk.table {
+            Err(reason) => writeln!(out, "  partition table: {reason}")?,
+            Ok(table) => {
+                writeln!(out, "  partition       first     sectors       MiB  type")?;
+                for (n, e) in table.good() {
+                    let mib = e.sectors >> 11;
+                    writeln!(
+                        out,
+                        "  {n:<9}  {:>10}  {:>10}  {mib:>8}  {:#04x} {}",
+                        e.start,
+                        e.sectors,
+                        e.kind,
+                        kind_name(e.kind)
+                    )?;
+                }
+                for (n, error) in table.bad() {
+                    writeln!(out, "  {n:<9}  {error}")?;
+                }
+            }
+        }
+        Ok::<_, Refusal>(())
+    })?;
+    let mut mounts = MOUNTS.lock();
+    if let Some(volume) = mounts.volume("boot") {
+        let (label, geometry, reads) = (volume.label()?, volume.geometry(), volume.stats());
+        writeln!(
+            out,
+            "/boot: {} \"{label}\", clusters of {} bytes",
+            geometry.width, geometry.cluster_bytes
+        )?;
+        if let Some(free) = volume.free_bytes()? {
+            writeln!(out, "  {} KiB free", free >> 10)?;
+        }
+        writeln!(
+            out,
+            "  {} reads of {} sectors",
+            reads.commands, reads.sectors
+        )?;
+    }
+    Ok(())
+}
+
+pub const MOUNT: Command = Command {
+    name: "mount",
+    arguments: "",
+    summary: "look for a card and mount its boot partition",
+    details: "An earlier card is forgotten. Example: mount",
+    takes_paths: false,
+    run: mount,
+};
+
+fn mount(call: &Call, out: &mut dyn Write) -> Outcome {
+    call.at_most(0)?;
+    let mounted = storage::mount_boot().map_err(Refusal)?;
+    writeln!(out, "{mounted}")?;
+    Ok(())
+}

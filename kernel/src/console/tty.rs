@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The serial line: PL011 by interrupt, a ring for each direction.
+//!
+//! # Contexts
+//! [`write`], [`read`]: threads; they sleep while the ring is full or empty. [`write_polled`]: any; it spins, bounded,
+//! and is for the time before there are threads and for the panic. The interrupt handler never waits.
+use crate::intr;
+use crate::lock::SpinLock;
+use crate::thread::wait::WaitQueue;
+use bsp::map;
+use bsp::mmio::Mmio;
+use bsp::timer::now_ns;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use drivers::gpio::Gpio;
+use drivers::pl011::{Line, Pl011};
+use sync::ipl::Ipl;
+
+/// The speed of the line.
+const BAUD: u32 = 115_200;
+/// The UART's clock unless the firmware says otherwise (`init_uart_clock` of config.txt).
+const CLOCK_HZ: u32 = 48_000_000;
+/// A character that the UART does not take in this time (11 bits at 1200 baud) is given up.
+const STUCK_NS: u64 = 10_000_000;
+/// Interrupt character: Ctrl-C.
+const INTR: u8 = 3;
+
+struct Tty {
+    uart: Pl011<Mmio>,
+    transmit: heapless::Deque<u8, 4096>,
+    receive: heapless::Deque<u8, 1024>,
+}
+
+static TTY: SpinLock<Tty> = SpinLock::new(Tty {
+    // SAFETY: the UART's block; this is its only driver.
+    uart: Pl011::new(unsafe { Mmio::new(map::UART0) }),
+    transmit: heapless::Deque::new(),
+    receive: heapless::Deque::new(),
+});
+static SPACE: WaitQueue = WaitQueue::new();
+static INPUT: WaitQueue = WaitQueue::new();
+/// A Ctrl-C came that nobody has looked at.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static OVERRUNS: AtomicU32 = AtomicU32::new(0);
+static LINE_ERRORS: AtomicU32 = AtomicU32::new(0);
+
+/// Characters that the hardware lost, and characters with a framing or parity error or a break.
+pub fn line_statistics() -> (u32, u32) {
+    (
+        OVERRUNS.load(Ordering::Relaxed),
+        LINE_ERRORS.load(Ordering::Relaxed),
+    )
+}
+
+impl Tty {
+    /// Moves what fits from the ring to the UART; the interrupt comes when there is room for the rest.
+    fn pump_transmit(&mut self) {
+        while let Some(byte) = self.transmit.front() {
+            if !self.uart.try_write(*byte) {
+                break;
+            }
+            self.transmit.pop_front();
+        }
+        self.uart.set_tx_irq(!self.transmit.is_empty());
+    }
+
+    /// Notes whether a Ctrl-C is among what has not been read.
+    fn note_interrupts(&self) {
+        let waits = self.receive.iter().any(|byte| *byte == INTR);
+        INTERRUPTED.store(waits, Ordering::Relaxed);
+    }
+
+    /// Moves what came from the UART to the ring. What finds no room stays in the UART until the ring is read.
+    fn pump_receive(&mut self) {
+        while !self.receive.is_full()
+            && let Some(received) = self.uart.try_read()
+        {
+            if received.overrun {
+                OVERRUNS.fetch_add(1, Ordering::Relaxed);
+            }
+            if received.line != Line::Good {
+                LINE_ERRORS.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            if received.byte == INTR {
+                INTERRUPTED.store(true, Ordering::Relaxed);
+            }
+            let _ = self.receive.push_back(received.byte);
+        }
+    }
+}
+
+/// Sets the pins and the UART up, for polled output. First CPU, first of all.
+pub fn init() {
+    // SAFETY: the GPIO block; nobody else drives it yet.
+    Gpio::new(unsafe { Mmio::new(map::GPIO) }).route_uart0_to_header();
+    let _impossible = TTY.lock().uart.init(CLOCK_HZ, BAUD);
+}
+
+/// Tells the UART its real clock; before [`start`].
+pub fn set_clock(clock_hz: u32) {
+    if clock_hz != CLOCK_HZ
+        && let Err(error) = TTY.lock().uart.init(clock_hz, BAUD)
+    {
+        log::warn!("console: {error}");
+    }
+}
+
+/// From now on by interrupt.
+pub fn start() {
+    intr::establish(map::IRQ_UART0, "uart0", Ipl::Tty, interrupt, 0);
+    TTY.lock().uart.enable_rx_irq();
+}
+
+fn interrupt(_: usize) {
+    let (space, input) = {
+        let mut tty = TTY.lock();
+        let _both = tty.uart.take_interrupts();
+        tty.pump_transmit();
+        tty.pump_receive();
+        (!tty.transmit.is_full(), !tty.receive.is_empty())
+    };
+    if space {
+        SPACE.wake_all();
+    }
+    if input {
+        INPUT.wake_all();
+    }
+}
+
+/// Sends `bytes` as they are; sleeps while the ring is full.
+pub fn write(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let taken = {
+            let mut tty = TTY.lock();
+            let room = tty.transmit.capacity() - tty.transmit.len();
+            let taken = room.min(bytes.len());
+            for byte in &bytes[..taken] {
+                let _ = tty.transmit.push_back(*byte);
+            }
+            tty.pump_transmit();
+            taken
+        };
+        bytes = &bytes[taken..];
+        if !bytes.is_empty() {
+            SPACE.wait_until(None, || !TTY.lock().transmit.is_full());
+        }
+    }
+}
+
+/// Waits until all is sent, or a second has passed. Threads only.
+pub fn flush() {
+    let end = now_ns() + 1_000_000_000;
+    while now_ns() < end && !TTY.lock().transmit.is_empty() {
+        crate::thread::sleep_until(now_ns() + 1_000_000);
+    }
+    let _stuck = TTY.lock().uart.flush();
+}
+
+/// Waits for input, and returns a character.
+pub fn read() -> u8 {
+    let mut byte = None;
+    INPUT.wait_until(None, || {
+        let mut tty = TTY.lock();
+        tty.pump_receive();
+        byte = tty.receive.pop_front();
+        if byte.is_some() {
+            tty.pump_receive(); // there is room again; without a byte this would eat the interrupt
+        }
+        byte.is_some()
+    });
+    byte.unwrap_or_default()
+}
+
+/// True once for each Ctrl-C typed; drops what was typed before it.
+pub fn take_interrupt() -> bool {
+    let mut tty = TTY.lock();
+    tty.pump_receive();
+    if !INTERRUPTED.load(Ordering::Relaxed) {
+        return false;
+    }
+    while tty.receive.pop_front().is_some_and(|byte| byte != INTR) {}
+    tty.note_interrupts();
+    true
+}
+
+/// A Ctrl-C was [`read`] and has had its effect.
+pub fn acknowledge_interrupt() {
+    TTY.lock().note_interrupts();
+}
+
+/// Sends text by polling, with carriage returns. A stuck UART loses characters, never time without bound.
+pub fn write_polled(text: &[u8]) {
+    for byte in text {
+        if *byte == b'\n' {
+            put_polled(b'\r');
+        }
+        put_polled(*byte);
+    }
+}
+
+fn put_polled(byte: u8) {
+    let end = now_ns() + STUCK_NS;
+    while !TTY.lock().uart.try_write(byte) {
+        if now_ns() > end {
+            return;
+        }
+    }
+}
+
+/// Frees the line from whoever held it: the machine panics.
+///
+/// # Safety
+/// All other CPUs are stopped.
+pub unsafe fn break_open() {
+    // SAFETY: the caller's promise.
+    unsafe { TTY.force_unlock() };
+    TTY.lock().uart.set_tx_irq(false);
+}
+
+/// Polled text, for the panic.
+pub struct Polled;
+
+impl fmt::Write for Polled {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write_polled(text.as_bytes());
+        Ok(())
+    }
+}

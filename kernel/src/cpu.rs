@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Per-CPU state that is not the scheduler's, and sets of CPUs.
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+pub use bsp::map::CPUS;
+
+/// A set of CPUs, bit `n` for CPU `n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuSet(pub u8);
+
+impl CpuSet {
+    /// Every CPU of the board.
+    pub const ALL: CpuSet = CpuSet((1 << CPUS) - 1);
+
+    /// Only `cpu`.
+    pub const fn only(cpu: usize) -> Self {
+        CpuSet(1 << cpu)
+    }
+
+    /// True if `cpu` is in the set.
+    pub const fn contains(self, cpu: usize) -> bool {
+        self.0 & 1 << cpu != 0
+    }
+
+    /// The CPUs in the set, ascending.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..CPUS).filter(move |cpu| self.contains(*cpu))
+    }
+}
+
+impl fmt::Display for CpuSet {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut text = heapless::String::<16>::new();
+        for cpu in self.iter() {
+            let comma = if text.is_empty() { "" } else { "," };
+            fmt::Write::write_fmt(&mut text, format_args!("{comma}{cpu}"))?;
+        }
+        f.pad(&text)
+    }
+}
+
+/// Where a CPU is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CpuState {
+    /// In the firmware's hands, or switched off by PSCI.
+    Off,
+    /// In the kernel, out of the scheduler: its interrupts masked, waiting to be taken back.
+    Parked,
+    /// Runs threads.
+    Online,
+    /// Stopped by a panic.
+    Stopped,
+}
+
+/// One CPU. Written by that CPU unless it says otherwise.
+pub struct Cpu {
+    state: AtomicU8,
+    /// Another CPU asks this one, parked, to come back.
+    pub wake_request: AtomicBool,
+    /// This one, going off, has left the scheduler and handed everything over.
+    pub gone: AtomicBool,
+    /// A thread that should run before the current one waits in the queue. Set by anyone.
+    pub need_resched: AtomicBool,
+    /// Inside an interrupt handler.
+    pub in_interrupt: AtomicBool,
+    /// End of the current thread's time slice, ns; `u64::MAX`: it has no competitor.
+    pub slice_end_ns: AtomicU64,
+    /// Exception level that this CPU was entered at.
+    pub entry_el: AtomicU8,
+    /// GIC CPU interface, as a target bit.
+    pub gic_target: AtomicU8,
+    /// MPIDR affinity.
+    pub mpidr: AtomicU64,
+    /// Times the CPU came online.
+    pub starts: AtomicU32,
+    /// Frame record of the CPU when a panic stopped it.
+    pub stopped_at: AtomicU64,
+}
+
+// ORDERING: all fields are statistics or hints except `state`, `wake_request`, `gone` and `need_resched`; those pair a
+// Release store with an Acquire load of the same field.
+impl Cpu {
+    const fn new() -> Self {
+        Self {
+            state: AtomicU8::new(CpuState::Off as u8),
+            wake_request: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            need_resched: AtomicBool::new(false),
+            in_interrupt: AtomicBool::new(false),
+            slice_end_ns: AtomicU64::new(u64::MAX),
+            entry_el: AtomicU8::new(0),
+            gic_target: AtomicU8::new(0),
+            mpidr: AtomicU64::new(0),
+            starts: AtomicU32::new(0),
+            stopped_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Where the CPU is in its life.
+    pub fn state(&self) -> CpuState {
+        match self.state.load(Ordering::Acquire) {
+            1 => CpuState::Parked,
+            2 => CpuState::Online,
+            3 => CpuState::Stopped,
+            _ => CpuState::Off,
+        }
+    }
+
+    /// Publishes a new state, and all that was written before.
+    pub fn set_state(&self, state: CpuState) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+}
+
+static CPU: [Cpu; CPUS] = [const { Cpu::new() }; CPUS];
+
+/// CPU number `n`.
+pub fn cpu(n: usize) -> &'static Cpu {
+    &CPU[n]
+}
+
+/// The CPU that executes this. Meaningful only while the caller cannot migrate: interrupts masked.
+pub fn this() -> &'static Cpu {
+    &CPU[bsp::cpu::index()]
+}
+
+/// CPUs that run threads now.
+pub fn online() -> CpuSet {
+    CpuSet(
+        (0..CPUS)
+            .filter(|n| CPU[*n].state() == CpuState::Online)
+            .fold(0, |set, n| set | 1 << n),
+    )
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A volume's device, as the FAT crate wants it: a stream with a position.
+//!
+//! The crate keeps one handle and the volume another, since file contents are read past the crate. Both lead
+//! to one cache, behind a lock that is never waited for: [`super::fat::Volume`] is used through `&mut`.
+
+use alloc::sync::Arc;
+use hadris_fat::sync::{ErrorKind, IoResult, Read, Seek, SeekFrom};
+use spin::Mutex;
+
+use crate::disk::cache::{Cache, Stats};
+use crate::disk::{BlockDevice, DiskError, SECTOR_BYTES};
+
+/// A handle to the device. Each clone has its own position.
+pub(super) struct Io<D> {
+    shared: Arc<Mutex<Shared<D>>>,
+    position: u64,
+}
+
+struct Shared<D> {
+    cache: Cache<D>,
+    /// What went wrong last: the crate passes on only that something did.
+    failed: Option<DiskError>,
+}
+
+impl<D> Clone for Io<D> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            position: self.position,
+        }
+    }
+}
+
+impl<D: BlockDevice> Io<D> {
+    pub(super) fn new(device: D) -> Self {
+        let shared = Shared {
+            cache: Cache::new(device),
+            failed: None,
+        };
+        Self {
+            shared: Arc::new(Mutex::new(shared)),
+            position: 0,
+        }
+    }
+
+    /// The device's size in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.shared
+            .lock()
+            .cache
+            .sectors()
+            .saturating_mul(SECTOR_BYTES as u64)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.shared.lock().cache.stats()
+    }
+
+    pub(super) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
+        self.shared.lock().cache.read_at(offset, buf)
+    }
+
+    /// The error behind the crate's last failure, once.
+    pub(super) fn take_failure(&self) -> Option<DiskError> {
+        self.shared.lock().failed.take()
+    }
+}
+
+impl<D: BlockDevice> Read for Io<D> {
+    type Error = ErrorKind;
+
+    fn read(&mut self, buf: &mut [u8]) -> IoResult<usize> {
+        let mut shared = self.shared.lock();
+        if let Err(error) = shared.cache.read_at(self.position, buf) {
+            shared.failed = Some(error);
+            return Err(hadris_fat::sync::Error::from_source(ErrorKind::Other));
+        }
+        self.position = self.position.saturating_add(buf.len() as u64);
+        Ok(buf.len())
+    }
+}
+
+impl<D: BlockDevice> Seek for Io<D> {
+    type Error = ErrorKind;
+
+    fn seek(&mut self, to: SeekFrom) -> IoResult<u64> {
+        let position = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.bytes().checked_add_signed(by),
+        };
+        let invalid = hadris_fat::sync::Error::from_kind(ErrorKind::InvalidInput);
+        self.position = position.ok_or(invalid)?;
+        Ok(self.position)
+    }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel's wiring: what comes up in which order, and what the machine calls.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("this is a kernel for the Raspberry Pi 4: `make run` starts it in QEMU");
+}
+
+#[cfg(target_os = "none")]
+mod boot {
+    use bsp::fdt::Method;
+    use bsp::start::Boot;
+    use bsp::trap::Fault;
+    use core::mem::MaybeUninit;
+    use kernel::console::{shell, tty};
+    use kernel::cpu::{CPUS, CpuSet};
+    use kernel::{board, heap, intr, klog, panic, smp, storage, thread};
+    use log::{error, info, warn};
+
+    #[unsafe(no_mangle)]
+    fn kernel_main(boot: Boot) -> ! {
+        bsp::cpu::instructions_start();
+        bsp::timer::start();
+        tty::init();
+        klog::init();
+        info!(
+            "Orthogon {} on CPU {}",
+            env!("CARGO_PKG_VERSION"),
+            bsp::cpu::index()
+        );
+        board::init(&boot);
+        let board = board::get();
+        if let Some(complaint) = &board.complaint {
+            warn!("{complaint}");
+        }
+        let mib: usize = board
+            .memory
+            .as_slice()
+            .iter()
+            .map(|ram| ram.len() >> 20)
+            .sum();
+        let method = board.method.as_ref().map_or("none", |m| m.name());
+        info!("{}, {mib} MiB", board.model);
+        info!("entered at EL{}; CPUs start by {method}", boot.entry_el);
+        if let Some(Method::Psci(conduit)) = board.method
+            && let Some((major, minor)) = bsp::power::psci_version(conduit)
+        {
+            info!("PSCI {major}.{minor}");
+        }
+        init_memory();
+        if let Err(error) = intr::init() {
+            error!("{error}");
+            panic!("{error}");
+        }
+        thread::paint_stacks();
+        smp::come_online(boot.entry_el);
+        bsp::cpu::irq_enable();
+        let started = klog::start()
+            .and_then(|()| thread::spawn("shell", thread::PRIORITY_NORMAL, CpuSet::ALL, init));
+        if let Err(error) = started {
+            panic!("no first thread: {error}");
+        }
+        thread::idle_loop(smp::leave)
+    }
+
+    #[unsafe(no_mangle)]
+    fn kernel_secondary(_: usize, entry_el: u8) -> ! {
+        bsp::cpu::instructions_start();
+        smp::come_online(entry_el);
+        bsp::cpu::irq_enable();
+        thread::idle_loop(smp::leave)
+    }
+
+    #[unsafe(no_mangle)]
+    fn kernel_interrupt() {
+        intr::interrupt();
+    }
+
+    #[unsafe(no_mangle)]
+    fn kernel_fault(fault: &Fault) -> ! {
+        panic::fault(fault)
+    }
+
+    /// Maps all RAM and gives the heap the largest free piece of the first GiB.
+    fn init_memory() {
+        let board = board::get();
+        for ram in board.memory.as_slice() {
+            // SAFETY: the firmware says that it is RAM; no other CPU runs.
+            unsafe { bsp::mmu::map_ram(ram.clone()) };
+        }
+        let end = bsp::mmu::symbol::end();
+        let free = kernel::memory::largest_gap(
+            board.memory.as_slice(),
+            board.reserved.as_slice(),
+            bsp::map::KERNEL_LIMIT.max(end)..1 << 30,
+        );
+        assert!(
+            free.len() >= 1 << 20,
+            "no MiB of memory is free for the heap: {free:x?}"
+        );
+        info!(
+            "heap: {:#x} to {:#x}, {} MiB",
+            free.start,
+            free.end,
+            free.len() >> 20
+        );
+        // SAFETY: mapped RAM that the firmware did not reserve, above the kernel: nobody's.
+        heap::init(unsafe {
+            core::slice::from_raw_parts_mut(free.start as *mut MaybeUninit<u8>, free.len())
+        });
+    }
+
+    /// The first thread: the rest of the boot, where waiting is allowed; then it is the shell.
+    fn init() {
+        board::ask_firmware();
+        if let Some(hz) = board::mailbox(|m| m.clock_rate_hz(drivers::mailbox::Clock::Uart)) {
+            tty::set_clock(hz);
+        }
+        tty::start();
+        if board::get().method.is_some() {
+            for cpu in 1..CPUS {
+                if let Err(error) = smp::start(cpu) {
+                    error!("{error}");
+                }
+            }
+        }
+        match storage::mount_boot() {
+            Ok(mounted) => info!("{mounted}"),
+            Err(reason) => error!("{reason}"),
+        }
+        shell::run()
+    }
+}

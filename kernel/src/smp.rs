@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! CPUs coming and going.
+//!
+//! # Theory
+//! A CPU goes off in three steps: its queue takes no more threads and what waits there goes elsewhere; the thread that
+//! runs there is sent after them; the idle thread, alone, hands over the callouts and leaves: through PSCI `CPU_OFF`,
+//! or, where the firmware could not start it again, into a loop in the kernel with interrupts masked (parked).
+//!
+//! Parked it is under a spin table, which has no way back, and under TF-A on QEMU, which ignores the write to
+//! RMR_EL3 by which BL31 resets a core. The command line decides (`cpuoff=psci|park`), else the firmware's revision
+//! does: the emulator's mailbox answers a small constant where a board answers the time of its build.
+use crate::board::{self, CpuOff};
+use crate::cpu::{self, CPUS, CpuSet, CpuState};
+use crate::thread::wait::SleepLock;
+use crate::{callout, intr, thread};
+use bsp::fdt::Method;
+use bsp::power;
+use bsp::timer::now_ns;
+use core::fmt;
+use core::sync::atomic::Ordering;
+
+/// How long a CPU may take to come or go.
+const PATIENCE_NS: u64 = 1_000_000_000;
+
+/// One CPU comes or goes at a time.
+static CHANGE: SleepLock<()> = SleepLock::new(());
+
+/// Why a CPU did not come or go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuError {
+    /// Caller: there is no such CPU.
+    NoSuchCpu(usize),
+    /// Caller: CPU 0 takes the device interrupts.
+    First,
+    /// Caller: it is what was asked for.
+    Already(usize, CpuState),
+    /// Board: nothing says how to start CPUs.
+    NoMethod,
+    /// Firmware: it refused.
+    Refused(usize, power::PsciError),
+    /// Hardware: no answer in a second.
+    NoAnswer(usize),
+}
+
+impl fmt::Display for CpuError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            CpuError::NoSuchCpu(n) => write!(f, "CPU {n} does not exist (0 to {})", CPUS - 1),
+            CpuError::First => write!(f, "CPU 0 takes the device interrupts and stays"),
+            CpuError::Already(n, CpuState::Online) => write!(f, "CPU {n} is online already"),
+            CpuError::Already(n, _) => write!(f, "CPU {n} is off already"),
+            CpuError::NoMethod => write!(f, "the firmware does not say how to start CPUs"),
+            CpuError::Refused(n, error) => write!(f, "the firmware refused for CPU {n}: {error}"),
+            CpuError::NoAnswer(n) => {
+                write!(f, "CPU {n} did not answer within 1 s")?;
+                match board::cpu_off() {
+                    CpuOff::Psci => write!(f, " (QEMU cannot restart a core: cpuoff=park there)"),
+                    CpuOff::Park => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// What every CPU does when it starts or comes back: interrupts masked.
+pub fn come_online(entry_el: u8) {
+    let this = cpu::this();
+    let n = bsp::cpu::index();
+    this.entry_el.store(entry_el, Ordering::Relaxed);
+    this.mpidr.store(bsp::cpu::mpidr(), Ordering::Relaxed);
+    this.starts.fetch_add(1, Ordering::Relaxed);
+    thread::become_idle();
+    thread::name_idle(n);
+    bsp::timer::set_deadline(None);
+    intr::init_cpu();
+    thread::set_online(n, true);
+}
+
+fn wait_for(n: usize, state: impl Fn(CpuState) -> bool) -> Result<(), CpuError> {
+    let end = now_ns() + PATIENCE_NS;
+    while !state(cpu::cpu(n).state()) {
+        if now_ns() > end {
+            return Err(CpuError::NoAnswer(n));
+        }
+        thread::sleep_until(now_ns() + 100_000);
+    }
+    Ok(())
+}
+
+/// Starts CPU `n`, or takes it back from where it is parked. Threads only.
+pub fn start(n: usize) -> Result<(), CpuError> {
+    if n >= CPUS {
+        return Err(CpuError::NoSuchCpu(n));
+    }
+    let _one = CHANGE.lock();
+    let target = cpu::cpu(n);
+    match target.state() {
+        CpuState::Online | CpuState::Stopped => return Err(CpuError::Already(n, CpuState::Online)),
+        CpuState::Parked => {
+            // ORDERING: pairs with the Acquire in `leave`.
+            target.wake_request.store(true, Ordering::Release);
+            intr::send(intr::Ipi::Wake, CpuSet::only(n));
+        }
+        CpuState::Off => {
+            let method = board::get().method.as_ref().ok_or(CpuError::NoMethod)?;
+            // SAFETY: the CPU is off or in the stub's loop, so nothing runs on its stack.
+            unsafe { power::start_cpu(method, n) }.map_err(|error| CpuError::Refused(n, error))?;
+        }
+    }
+    wait_for(n, |state| state == CpuState::Online)
+}
+
+/// Takes CPU `n` off: its threads, callouts and timers go to others. Threads only.
+pub fn stop(n: usize) -> Result<(), CpuError> {
+    match n {
+        0 => return Err(CpuError::First),
+        n if n >= CPUS => return Err(CpuError::NoSuchCpu(n)),
+        _ => {}
+    }
+    let _one = CHANGE.lock();
+    let target = cpu::cpu(n);
+    if target.state() != CpuState::Online {
+        return Err(CpuError::Already(n, target.state()));
+    }
+    target.wake_request.store(false, Ordering::Relaxed);
+    target.gone.store(false, Ordering::Relaxed);
+    thread::set_online(n, false);
+    // ORDERING: pairs with the Release in `leave`.
+    let end = now_ns() + PATIENCE_NS;
+    while !target.gone.load(Ordering::Acquire) {
+        if now_ns() > end {
+            return Err(CpuError::NoAnswer(n));
+        }
+        thread::sleep_until(now_ns() + 100_000);
+    }
+    if let (CpuState::Off, Some(Method::Psci(conduit))) = (target.state(), &board::get().method) {
+        while !power::is_off(*conduit, n) {
+            if now_ns() > end {
+                return Err(CpuError::NoAnswer(n));
+            }
+            thread::sleep_until(now_ns() + 100_000);
+        }
+    }
+    Ok(())
+}
+
+/// Instructions that all online CPUs retired since they were entered; `None` where they are not counted. The calling
+/// thread visits each CPU. Threads only.
+pub fn instructions() -> Option<u64> {
+    let me = thread::current();
+    let counts = cpu::online().iter().map(|n| {
+        thread::set_affinity(me, CpuSet::only(n));
+        bsp::cpu::instructions().map(u64::from)
+    });
+    let sum = counts.sum();
+    thread::set_affinity(me, CpuSet::ALL);
+    sum
+}
+
+/// The idle thread of a CPU that goes off: returns when it is taken back. Interrupts masked.
+pub fn leave() {
+    let this = cpu::this();
+    let n = bsp::cpu::index();
+    bsp::timer::set_deadline(None);
+    callout::hand_over(n);
+    thread::kick(0); // its timer has more to wait for
+    if let (CpuOff::Psci, Some(Method::Psci(conduit))) = (board::cpu_off(), &board::get().method) {
+        intr::stop_cpu();
+        this.set_state(CpuState::Off);
+        this.gone.store(true, Ordering::Release);
+        let _refused = power::cpu_off(*conduit);
+        intr::init_cpu(); // refused: stay in the kernel
+    }
+    this.set_state(CpuState::Parked);
+    this.gone.store(true, Ordering::Release);
+    while !this.wake_request.swap(false, Ordering::AcqRel) {
+        bsp::cpu::wait_for_interrupt();
+        intr::drain();
+    }
+    come_online(this.entry_el.load(Ordering::Relaxed));
+}
