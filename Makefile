@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Every step that a person or the CI takes is a target here; `make` alone lists them.
+
+TARGET   := aarch64-unknown-none-softfloat
+ELF      := target/$(TARGET)/release/kernel
+FIRMWARE := $(addprefix .cache/firmware/,bl31.bin start4.elf fixup4.dat LICENCE.broadcom LICENCE.tf-a)
+# The card's size in MiB, a power of two; and further arguments, see `make run ARGS=--help`.
+SIZE     ?= 256
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup kernel tools image run test check picture clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: Rust target, QEMU, firmware (asks for nothing)
+	@tools/setup.sh
+
+kernel: setup ## build out/kernel8.img
+	@$(MAKE) --no-print-directory out/kernel8.img
+
+image: setup ## build out/card.img, the SD card for QEMU and for the Pi (SIZE=MiB)
+	@$(MAKE) --no-print-directory out/card.img
+
+run: image ## run it in QEMU, console here (ARGS="--gic plain -- -s", ARGS=--help)
+	@target/debug/orthogon-run --card out/card.img --cmdline "$$(cat tools/card/cmdline.txt)" $(ARGS)
+
+test: image ## host tests, then QEMU tests; ends with "N passed, N failed"
+	@tools/test.sh
+
+check: setup ## rustfmt, clippy with warnings denied, import rules of the workspace
+	cargo fmt --all -- --check
+	cargo clippy -q --all-targets -- -D warnings
+	cargo clippy -q --release -p bsp -p kernel --target $(TARGET) -- -D warnings
+	cargo run -q -p tools --bin layering
+
+picture: image ## draw docs/console.svg from a session in QEMU
+	@cargo build -q -p tools -p qemu-tests
+	@target/debug/session cpus "ls /boot" threads >out/session.txt
+	@target/debug/screen --title "make run: Orthogon on QEMU's raspi4b" <out/session.txt >docs/console.svg
+
+clean: ## remove what was built (what was fetched stays in .cache/)
+	rm -rf out target
+
+# ---------------------------------------------------------------- files
+# cargo knows when the ELF file is up to date, and leaves its date alone if it is.
+$(ELF): FORCE
+	@cargo build -q --release -p kernel --target $(TARGET)
+
+target/debug/kimage target/debug/card target/debug/orthogon-run &: FORCE
+	@cargo build -q -p tools
+
+out/kernel8.img: $(ELF) target/debug/kimage
+	@target/debug/kimage $< $@
+
+# -p: room for BL31's edits; -@: labels for the overlay; soc, scb, emmc2bus bear these names
+# in every tree of this board.
+out/%.dtb: bsp/dts/%.dts
+	@mkdir -p out
+	@dtc -q -@ -p 0x2000 -W no-unit_address_vs_reg -O dtb -o $@ $<
+
+out/%.dtbo: bsp/dts/%.dts
+	@mkdir -p out
+	@dtc -q -@ -O dtb -o $@ $<
+
+out/card.img: out/kernel8.img out/orthogon-rpi4.dtb out/disable-bt.dtbo target/debug/card \
+		tools/card/config.txt tools/card/cmdline.txt $(FIRMWARE) out/.size-$(SIZE)
+	@target/debug/card --size $(SIZE) $@
+
+out/.size-%:
+	@mkdir -p out
+	@rm -f out/.size-*
+	@touch $@
