@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Every command: help, wrong arguments, bad numbers, and 80 columns.
+
+use qemu_tests::{Console, Machine, claim};
+use tools::card::Card;
+
+/// A terminal's width.
+const COLUMNS: usize = 80;
+/// Words that are no number for any command.
+const NO_NUMBERS: [&str; 12] = [
+    "''",
+    "x",
+    "0x",
+    "0xg",
+    "-1",
+    "1.5",
+    "1e3",
+    "0b2",
+    "_1",
+    "1_",
+    "0x10000000000000000",
+    "18446744073709551616",
+];
+
+/// A command as `help` lists it.
+struct Listed {
+    name: String,
+    arguments: String,
+}
+
+fn start() -> Console {
+    let card = Card::new()
+        .file("TEXT.TXT", "some text\n".repeat(100))
+        .file("folder/x.txt", "x\n");
+    let mut console = Machine::new().card_with(&card).start();
+    console.prompt();
+    console
+}
+
+/// All commands, and their arguments from `help NAME`.
+fn listed(console: &mut Console) -> Vec<Listed> {
+    let list = console.command("help");
+    let names = list.lines().filter_map(|l| l.split_whitespace().next());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    assert!(names.len() >= 22, "{list}");
+    assert!(names.is_sorted(), "{names:?}");
+    let explain = |name: String| {
+        let help = console.command(&format!("help {name}"));
+        let (first, rest) = help.split_once('\n').unwrap_or((&help, ""));
+        let arguments = first
+            .strip_prefix(&name)
+            .unwrap_or_else(|| panic!("{help}"));
+        assert!(
+            rest.contains("Example: ") && rest.contains(&name),
+            "help {name}:\n{help}"
+        );
+        Listed {
+            arguments: arguments.trim().to_owned(),
+            name,
+        }
+    };
+    names.into_iter().map(explain).collect()
+}
+
+#[test]
+fn every_command_has_help() {
+    claim("help lists the commands in order, and explains each with an example");
+    let mut console = start();
+    let commands = listed(&mut console);
+    let issue =
+        "cpus threads mem intr dmesg ls cat hexdump md mw cpu uptime reboot poweroff panic help";
+    for name in issue.split(' ') {
+        assert!(
+            commands.iter().any(|c| c.name == name),
+            "there is no {name}"
+        );
+    }
+}
+
+#[test]
+fn wrong_arguments_are_answered_with_the_usage() {
+    claim("every command with too many words, or too few, answers with its usage");
+    let mut console = start();
+    for Listed { name, arguments } in listed(&mut console) {
+        let usage = format!("usage: {name} {arguments}");
+        let many = console.command(&format!("{name} 1 2 3 4 5 6"));
+        assert_eq!(many.trim_end(), usage.trim_end(), "{name} with six words");
+        let takes_none = arguments.is_empty() || arguments.starts_with('[');
+        if !takes_none {
+            assert_eq!(console.command(&name), usage, "{name} alone");
+        }
+    }
+    for line in [
+        "cpu on",
+        "cpu 1",
+        "cpu sideways 1",
+        "stress walk",
+        "log loud",
+        "panic softly",
+        "md 0x80000 1 q",
+        "mw 0x80000",
+    ] {
+        let reply = console.command(line);
+        assert!(reply.starts_with("usage: "), "{line}: {reply}");
+    }
+    console.assert_four("2->1", "psci");
+}
+
+#[test]
+fn bad_numbers_are_named() {
+    claim("every command that takes numbers names the one that is none, or out of range");
+    let mut console = start();
+    let takers = [
+        "cpu on {}",
+        "cpu off {}",
+        "md {}",
+        "md 0x80000 {}",
+        "mw {} 0",
+        "mw 0x50000000 {}",
+        "hexdump /boot/TEXT.TXT {}",
+        "hexdump /boot/TEXT.TXT 0 {}",
+    ];
+    for taker in takers {
+        for word in NO_NUMBERS {
+            let reply = console.command(&taker.replace("{}", word));
+            let quoted = format!("\"{}\"", word.trim_matches('\''));
+            let named = reply.contains("is no number") || reply.contains("does not fit 64 bits");
+            assert!(named && reply.contains(&quoted), "{taker} {word}: {reply}");
+        }
+    }
+    for line in [
+        "cpu on 4",
+        "cpu off 0xffffffffffffffff",
+        "md 0x80000 0",
+        "md 0x80000 65537",
+        "mw 0x50000000 256 b",
+        "mw 0x50000000 0x10000 h",
+        "mw 0x50000000 4G",
+        "hexdump /boot/TEXT.TXT 8G",
+        "hexdump /boot/TEXT.TXT 0 0",
+    ] {
+        let reply = console.command(line);
+        assert!(reply.contains(": out of range ("), "{line}: {reply}");
+    }
+    console.assert_four("2->1", "psci");
+}
+
+#[test]
+fn no_output_is_wider_than_a_terminal() {
+    claim("no line of any command's output is over 80 columns");
+    let mut console = start();
+    let mut lines: Vec<String> = [
+        "stress start",
+        "cpus",
+        "threads",
+        "intr",
+        "stress show",
+        "stress stop",
+        "selftest",
+        "cpu off 2",
+        "cpus",
+        "cpu on 2",
+        "mem",
+        "disk",
+        "mount",
+        "dmesg",
+        "uptime",
+        "log",
+        "ls",
+        "ls /boot",
+        "ls /boot/folder",
+        "cat /boot/TEXT.TXT",
+        "sha256 /boot/TEXT.TXT",
+        "hexdump /boot/TEXT.TXT",
+        "hexdump /boot/TEXT.TXT 8G",
+        "md 0x80000",
+        "md 0x80000 32 b",
+        "md 0x80000 16 h",
+        "md 0x80000 8 d",
+        "md 0x7fffffffffffffff",
+        "md 0x7ffffffffffffff0 1 d",
+        "mw 0x80000 1",
+        "selftest nosuch",
+        "nosuch",
+        "cat '",
+        "cat /x",
+    ]
+    .map(Into::into)
+    .to_vec();
+    lines.push("help".into());
+    lines.extend(
+        listed(&mut console)
+            .into_iter()
+            .map(|c| format!("help {}", c.name)),
+    );
+    let mut wide = Vec::new();
+    for line in lines {
+        let output = console.command(&line);
+        wide.extend(
+            output
+                .lines()
+                .filter(|l| l.chars().count() > COLUMNS)
+                .map(|l| format!("{line}: {l}")),
+        );
+    }
+    assert!(wide.is_empty(), "{}", wide.join("\n"));
+}

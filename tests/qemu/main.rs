@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The tests in QEMU: one claim each, named after it, in a module for each part of the kernel.
+//!
+//! They run what `make image` built in `out/`; `make test` does that first. Every run also shows
+//! that the kernel does nothing that QEMU warns of: a [`Console`](qemu_tests::Console) that is
+//! dropped with warnings fails its test.
+
+mod boot;
+mod broken;
+mod card;
+mod commands;
+mod console;
+mod device_tree;
+mod faults;
+mod harness;
+mod interrupts;
+mod memory;
+mod power;
+mod smp;

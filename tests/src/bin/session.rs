@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Boots the card in QEMU, types each argument at the console, and prints what a person would have seen from the
+//! first prompt on. For the pictures in the documents: `make picture`.
+
+use std::time::Duration;
+
+use qemu_tests::{Machine, PROMPT};
+
+/// Before the first command, so that the figures are those of a machine at rest, not of its boot.
+const IDLE: Duration = Duration::from_secs(10);
+
+fn main() {
+    // -snapshot: the card stays as it is.
+    let card = tools::out_dir().join("card.img");
+    let mut console = Machine::new().card(card).args(["-snapshot"]).start();
+    let boot = console.prompt().len();
+    std::thread::sleep(IDLE);
+    for line in std::env::args().skip(1) {
+        console.command(&line);
+    }
+    let log = console.log();
+    let start = log[..boot].rfind("\nOrthogon ").map_or(boot, |at| at + 1);
+    println!(
+        "{}",
+        log[start..]
+            .strip_suffix(PROMPT)
+            .unwrap_or(&log[start..])
+            .trim_end()
+    );
+    print!("{PROMPT}");
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A QEMU to boot: the options of `orthogon-run`, with the files of each run in a folder of its own.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tools::card::Card;
+use tools::qemu::{Boot, Gic, Qemu, Slot};
+
+use crate::console::Console;
+use crate::corrupt::Corruption;
+
+/// How many QEMUs run at once: each has four cores to emulate.
+const SLOTS: usize = 2;
+/// How long a test may take, unless it says otherwise.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What to boot, and how. The defaults are the board's: BL31, its kind of GIC, no card.
+#[derive(Debug)]
+pub struct Machine {
+    qemu: Qemu,
+    scratch: TempDir,
+    deadline: Duration,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Machine {
+    /// The kernel that `make image` built.
+    pub fn new() -> Self {
+        let scratch = TempDir::with_prefix("orthogon-").expect("a temporary folder");
+        let qemu = Qemu {
+            log: scratch.path().join("qemu.log"),
+            ..Qemu::default()
+        };
+        Self {
+            qemu,
+            scratch,
+            deadline: DEADLINE,
+        }
+    }
+
+    /// Who starts the kernel.
+    pub fn boot(mut self, boot: Boot) -> Self {
+        self.qemu.boot = boot;
+        self
+    }
+
+    /// What the interrupt controller is like.
+    pub fn gic(mut self, gic: Gic) -> Self {
+        self.qemu.gic = gic;
+        self
+    }
+
+    /// Puts this image into the slot. The kernel may write to it: pass a copy.
+    pub fn card(mut self, image: impl Into<PathBuf>) -> Self {
+        self.qemu.card = Some(image.into());
+        self
+    }
+
+    /// Puts a new card of 128 MiB with these files on its boot partition into the slot.
+    pub fn card_with(self, card: &Card) -> Self {
+        self.card_sized(card, 128)
+    }
+
+    /// [`Self::card_with`], of this size: above 2048 MiB it is an SDHC card.
+    pub fn card_sized(self, card: &Card, mib: u64) -> Self {
+        let image = self.scratch.path().join("card.img");
+        card.write(&image, mib).expect("a card for the test");
+        self.card(image)
+    }
+
+    /// Puts the good card, broken this way, into the slot.
+    pub fn card_broken(self, corruption: &Corruption) -> Self {
+        let image = self.scratch.path().join("card.img");
+        corruption.write(&image).expect("a card for the test");
+        self.card(image)
+    }
+
+    /// Which controller the card is on.
+    pub fn slot(mut self, slot: Slot) -> Self {
+        self.qemu.slot = slot;
+        self
+    }
+
+    /// The kernel's command line. With `panic=exit` a panic ends QEMU.
+    pub fn cmdline(mut self, cmdline: &str) -> Self {
+        self.qemu.cmdline = Some(cmdline.to_owned());
+        self
+    }
+
+    /// A `panic=exit` that nobody hears.
+    pub fn no_semihosting(mut self) -> Self {
+        self.qemu.no_semihosting = true;
+        self
+    }
+
+    /// Another device tree, such as the stock one.
+    pub fn dtb(mut self, dtb: impl Into<PathBuf>) -> Self {
+        self.qemu.dtb = dtb.into();
+        self
+    }
+
+    /// Hands these bytes over as they are, without memory and command line filled in.
+    pub fn raw_dtb(mut self, dtb: &[u8]) -> Self {
+        let file = self.scratch.path().join("raw.dtb");
+        std::fs::write(&file, dtb).expect("a file in the temporary folder");
+        self.qemu.raw_dtb = true;
+        self.dtb(file)
+    }
+
+    /// Hands the kernel no device tree (stock boot): QEMU leaves ATAGs at 0x100.
+    pub fn no_dtb(mut self) -> Self {
+        self.qemu.no_dtb = true;
+        self
+    }
+
+    /// Another armstub than BL31.
+    pub fn armstub(mut self, code: &[u8]) -> Self {
+        let file = self.scratch.path().join("armstub.bin");
+        std::fs::write(&file, code).expect("a file in the temporary folder");
+        self.qemu.bl31 = file;
+        self
+    }
+
+    /// Loads the kernel at another address.
+    pub fn kernel_addr(mut self, address: u64) -> Self {
+        self.qemu.kernel_addr = address;
+        self
+    }
+
+    /// Counts instructions, so that the run repeats exactly.
+    pub fn icount(mut self) -> Self {
+        self.qemu.icount = true;
+        self
+    }
+
+    /// Resets when the kernel asks for it, instead of ending QEMU.
+    pub fn reboot(mut self) -> Self {
+        self.qemu.reboot = true;
+        self
+    }
+
+    /// Further arguments for QEMU.
+    pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        self.qemu.extra.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// How long the test may take from `start` to the end.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Starts QEMU, after waiting for a free place.
+    pub fn start(self) -> Console {
+        let place = Place::take();
+        let mut command = self
+            .qemu
+            .command(self.scratch.path(), "stdio")
+            .unwrap_or_else(|e| panic!("cannot compose the QEMU command: {e:#}"));
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("cannot start qemu-system-aarch64; `make setup` installs it");
+        Console::new(child, self.scratch, self.deadline, place)
+    }
+}
+
+/// One of the places for a QEMU, free again on drop.
+#[derive(Debug)]
+pub(crate) struct Place;
+
+static FREE: Mutex<usize> = Mutex::new(SLOTS);
+static FREED: Condvar = Condvar::new();
+
+impl Place {
+    fn take() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = FREED
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        FREED.notify_one();
+    }
+}
