@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trying is entering: an adaptive mutex is not tried under a spin mutex.
+//@ error: E0277
+use world::*;
+
+pub fn thread(mut cx: Cx<Thread>) {
+    let (_outer, mut cx) = DISK.enter(&mut cx); //~ bad
+    let (_outer, mut cx) = MOUNTS.enter(&mut cx); //~ good
+    let _lock = VOLUME.try_enter(&mut cx); //~ refused
+}
