@@ -151,6 +151,13 @@ impl<I: Io> Distributor<I> {
         self.io.write32(base + n as usize / 32 * 4, 1 << (n % 32));
     }
 
+    /// Makes SPI `intid` pending, as its device would. Needs no lock: the register takes ones only.
+    pub fn set_pending(&self, intid: IntId) {
+        let n = u32::from(intid);
+        let base = offset_of!(Gicd, ispendr);
+        self.io.write32(base + n as usize / 32 * 4, 1 << (n % 32));
+    }
+
     /// Sends SGI `intid` to the CPU interfaces `targets` (bits). The caller issues the DSB that makes what the
     /// receiver is to see visible first.
     pub fn send_sgi(&self, intid: u32, targets: u8) {

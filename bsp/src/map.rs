@@ -39,6 +39,8 @@ pub const VC_BUS_ALIAS: u32 = 0xC000_0000;
 pub const IRQ_TIMER: IntId = IntId::ppi(11);
 /// SPI 121: UART0 (and 2 to 5, which stay disabled).
 pub const IRQ_UART0: IntId = IntId::spi(121);
+/// SPIs that nothing on the board drives: software sets them pending.
+pub const IRQ_UNUSED: [IntId; 3] = [IntId::spi(189), IntId::spi(190), IntId::spi(191)];
 
 /// Where the stub's cores 1..3 poll for an entry address when there is no device tree to say so.
 pub const SPIN_TABLE: [u64; CPUS] = [0xD8, 0xE0, 0xE8, 0xF0];

@@ -5,8 +5,8 @@
 use crate::cmdline::Options;
 pub use crate::cmdline::{CpuOff, OnPanic};
 use crate::klog;
-use crate::thread::ThreadDelay;
-use crate::thread::wait::SleepLock;
+use crate::lock_order;
+use crate::thread::{ThreadCx, ThreadDelay};
 use bsp::fdt::Board;
 use bsp::map;
 use bsp::mmio::Mmio;
@@ -16,6 +16,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use drivers::mailbox::Mailbox;
 use log::{info, warn};
 use spin::Once;
+use sync::domain::{Before, Cx, MaySleep};
+use sync::kmutex::KMutex;
 
 struct Machine {
     board: Board<'static>,
@@ -32,7 +34,7 @@ const FIRST_REAL_REVISION: u32 = 1_500_000_000;
 
 type PropertyMailbox = Mailbox<Mmio, MailboxBuffer, ThreadDelay>;
 
-static MAILBOX: SleepLock<Option<PropertyMailbox>> = SleepLock::new(None);
+static MAILBOX: KMutex<Option<PropertyMailbox>, lock_order::Mailbox> = KMutex::new(None);
 
 /// Reads what the firmware passed. First CPU, once.
 pub fn init(boot: &Boot) {
@@ -84,11 +86,12 @@ pub fn cpu_off() -> CpuOff {
     options().cpu_off.unwrap_or(guess)
 }
 
-/// Asks the mailbox; `None` if it does not answer. Threads only.
-pub fn mailbox<R>(
+/// Asks the mailbox; `None` if it does not answer.
+pub fn mailbox<K: Before<lock_order::Mailbox> + MaySleep, R>(
+    cx: &mut Cx<K>,
     ask: impl FnOnce(&mut PropertyMailbox) -> Result<R, drivers::mailbox::Error>,
 ) -> Option<R> {
-    let mut mailbox = MAILBOX.lock();
+    let (mut mailbox, _) = MAILBOX.enter(cx);
     // SAFETY: the mailbox's registers and its one buffer; the lock makes this the only user.
     let mailbox = mailbox.get_or_insert_with(|| unsafe {
         Mailbox::new(Mmio::new(map::MAILBOX), MailboxBuffer::take(), ThreadDelay)
@@ -96,11 +99,11 @@ pub fn mailbox<R>(
     ask(mailbox).map_err(|error| info!("mailbox: {error}")).ok()
 }
 
-/// Learns the firmware's revision. Threads only, once, before a CPU may go off.
-pub fn ask_firmware() {
-    let revision = mailbox(|m| m.firmware_revision()).unwrap_or(0);
+/// Learns the firmware's revision. Once, before a CPU may go off.
+pub fn ask_firmware(cx: &mut ThreadCx) {
+    let revision = mailbox(cx, |m| m.firmware_revision()).unwrap_or(0);
     FIRMWARE_REVISION.store(revision, Ordering::Relaxed);
-    let model = mailbox(|m| m.board_revision()).unwrap_or(0);
+    let model = mailbox(cx, |m| m.board_revision()).unwrap_or(0);
     let kind = if is_emulated() { "emulator" } else { "board" };
     info!("firmware {revision}, board revision {model:#x}: {kind}");
 }

@@ -6,6 +6,8 @@
 //! | `panic=halt\|reboot\|exit` | what follows a panic; `exit` ends an emulator with semihosting, and a board must not have it |
 //! | `cpuoff=auto\|psci\|park` | how a CPU goes off (`smp.rs`) |
 //! | `log=error\|warn\|info\|debug\|trace` | least severity on the console |
+//! | `lockdebug=on\|off` | checks how locks are used, from the start |
+//! | `lockstat=on\|off` | counts what locks cost, from the start |
 use log::LevelFilter;
 
 /// What follows a panic.
@@ -37,6 +39,10 @@ pub struct Options {
     pub cpu_off: Option<CpuOff>,
     /// Least severity on the console.
     pub log: LevelFilter,
+    /// lockdebug is on from the start.
+    pub lockdebug: bool,
+    /// lockstat is on from the start.
+    pub lockstat: bool,
 }
 
 impl Options {
@@ -45,6 +51,8 @@ impl Options {
         on_panic: OnPanic::Halt,
         cpu_off: None,
         log: LevelFilter::Info,
+        lockdebug: false,
+        lockstat: false,
     };
 
     /// Reads the line; `complain` gets each word whose key is known and whose value is not.
@@ -62,7 +70,9 @@ impl Options {
                     Ok(level) => options.log = level,
                     Err(_) => complain(word),
                 },
-                Some(("panic" | "cpuoff", _)) => complain(word),
+                Some(("lockdebug", value @ ("on" | "off"))) => options.lockdebug = value == "on",
+                Some(("lockstat", value @ ("on" | "off"))) => options.lockstat = value == "on",
+                Some(("panic" | "cpuoff" | "lockdebug" | "lockstat", _)) => complain(word),
                 _ => {} // the firmware's, or another system's
             }
         }
@@ -78,17 +88,20 @@ mod tests {
     #[test]
     fn known_words_count_and_wrong_values_are_named() {
         let mut wrong = Vec::new();
-        let line = "console=ttyAMA0,115200 panic=exit cpuoff=maybe log=debug log=loud quiet";
+        let line = "console=ttyAMA0,115200 panic=exit cpuoff=maybe log=debug log=loud quiet \
+                    lockdebug=on lockstat=yes";
         let options = Options::parse(line, |word| wrong.push(word));
         assert_eq!(
             options,
             Options {
                 on_panic: OnPanic::Exit,
                 cpu_off: None,
-                log: LevelFilter::Debug
+                log: LevelFilter::Debug,
+                lockdebug: true,
+                lockstat: false,
             }
         );
-        assert_eq!(wrong, ["cpuoff=maybe", "log=loud"]);
+        assert_eq!(wrong, ["cpuoff=maybe", "log=loud", "lockstat=yes"]);
         assert_eq!(Options::parse("", |_| unreachable!()), Options::DEFAULT);
     }
 }

@@ -63,10 +63,10 @@ pub struct Cpu {
     pub gone: AtomicBool,
     /// A thread that should run before the current one waits in the queue. Set by anyone.
     pub need_resched: AtomicBool,
-    /// Inside an interrupt handler.
-    pub in_interrupt: AtomicBool,
     /// End of the current thread's time slice, ns; `u64::MAX`: it has no competitor.
     pub slice_end_ns: AtomicU64,
+    /// When the timer will interrupt, ns; `u64::MAX`: it is off.
+    pub timer_ns: AtomicU64,
     /// Exception level that this CPU was entered at.
     pub entry_el: AtomicU8,
     /// GIC CPU interface, as a target bit.
@@ -88,8 +88,8 @@ impl Cpu {
             wake_request: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             need_resched: AtomicBool::new(false),
-            in_interrupt: AtomicBool::new(false),
             slice_end_ns: AtomicU64::new(u64::MAX),
+            timer_ns: AtomicU64::new(u64::MAX),
             entry_el: AtomicU8::new(0),
             gic_target: AtomicU8::new(0),
             mpidr: AtomicU64::new(0),
@@ -107,30 +107,34 @@ impl Cpu {
             _ => CpuState::Off,
         }
     }
-
-    /// Publishes a new state, and all that was written before.
-    pub fn set_state(&self, state: CpuState) {
-        self.state.store(state as u8, Ordering::Release);
-    }
 }
 
 static CPU: [Cpu; CPUS] = [const { Cpu::new() }; CPUS];
+
+/// The CPUs whose state is `Online`, bit by bit: read at each wake-up.
+static ONLINE: AtomicU8 = AtomicU8::new(0);
+
+/// Publishes a new state of CPU `n`, and all that was written before.
+pub fn set_state(n: usize, state: CpuState) {
+    CPU[n].state.store(state as u8, Ordering::Release);
+    // ORDERING: a hint; who places a thread looks again with the CPU's queue locked.
+    match state {
+        CpuState::Online => ONLINE.fetch_or(1 << n, Ordering::Relaxed),
+        _ => ONLINE.fetch_and(!(1 << n), Ordering::Relaxed),
+    };
+}
 
 /// CPU number `n`.
 pub fn cpu(n: usize) -> &'static Cpu {
     &CPU[n]
 }
 
-/// The CPU that executes this. Meaningful only while the caller cannot migrate: interrupts masked.
+/// The CPU that executes this. Meaningful only while the caller cannot migrate: spl raised, or interrupts masked.
 pub fn this() -> &'static Cpu {
     &CPU[bsp::cpu::index()]
 }
 
 /// CPUs that run threads now.
 pub fn online() -> CpuSet {
-    CpuSet(
-        (0..CPUS)
-            .filter(|n| CPU[*n].state() == CpuState::Online)
-            .fold(0, |set, n| set | 1 << n),
-    )
+    CpuSet(ONLINE.load(Ordering::Relaxed))
 }

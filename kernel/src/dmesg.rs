@@ -38,6 +38,11 @@ impl<const N: usize> LogRing<N> {
         self.put(b'\n');
     }
 
+    /// True if there is nothing from `place` on.
+    pub fn is_at_end(&self, place: u64) -> bool {
+        place == self.written
+    }
+
     /// Copies the next line from `place` on into `line` (cut to its length), moves `place` behind it, and returns
     /// the line's severity and length; `None` when there is no more. A reader that fell behind goes on with the
     /// oldest whole line.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The heap: `rlsf` (two-level segregated fit: constant time, also with interrupts masked) in the first GiB of RAM,
 //! where every device of the board can reach it.
-use crate::lock::SpinLock;
+use crate::lock_order;
 use core::alloc::{GlobalAlloc, Layout};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use sync::kmutex::KMutex;
 
 type Tlsf = rlsf::Tlsf<'static, u32, u32, 26, 32>;
 
@@ -16,10 +17,10 @@ struct Heap {
     allocations: u64,
 }
 
-struct Global(SpinLock<Heap>);
+struct Global(KMutex<Heap, lock_order::Heap>);
 
 #[global_allocator]
-static HEAP: Global = Global(SpinLock::new(Heap {
+static HEAP: Global = Global(KMutex::new(Heap {
     tlsf: Tlsf::new(),
     used_bytes: 0,
     most_bytes: 0,
@@ -30,7 +31,7 @@ static HEAP: Global = Global(SpinLock::new(Heap {
 // SAFETY: `rlsf` returns blocks that fit the layout and are nobody else's; the lock makes it one caller at a time.
 unsafe impl GlobalAlloc for Global {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let mut heap = self.0.lock();
+        let mut heap = self.0.enter_leaf();
         let Some(block) = heap.tlsf.allocate(layout) else {
             return core::ptr::null_mut();
         };
@@ -41,7 +42,7 @@ unsafe impl GlobalAlloc for Global {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let mut heap = self.0.lock();
+        let mut heap = self.0.enter_leaf();
         heap.used_bytes -= layout.size();
         if let Some(block) = NonNull::new(block) {
             // SAFETY: the caller returns what `alloc` gave for this layout.
@@ -52,7 +53,7 @@ unsafe impl GlobalAlloc for Global {
 
 /// Gives the heap its memory. Once.
 pub fn init(memory: &'static mut [MaybeUninit<u8>]) {
-    let mut heap = HEAP.0.lock();
+    let mut heap = HEAP.0.enter_leaf();
     heap.total_bytes = memory.len();
     heap.tlsf.insert_free_block(memory);
 }
@@ -71,7 +72,7 @@ pub struct Usage {
 
 /// The heap's figures now.
 pub fn usage() -> Usage {
-    let heap = HEAP.0.lock();
+    let heap = HEAP.0.enter_leaf();
     let Heap {
         used_bytes,
         most_bytes,

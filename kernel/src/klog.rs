@@ -2,17 +2,19 @@
 //! The `log` crate's back end: every record goes to the ring, with time, CPU and severity; a thread prints it.
 //!
 //! # Contexts
-//! Logging never waits: any context, except with a run queue locked (it wakes the printing thread). Until that thread
-//! runs, records are also printed at once, by polling.
+//! Logging never waits: any context in which no lock of domain Sched or High is held, for it wakes the printing thread.
+//! Until that thread runs, records are also printed at once, by polling.
 use crate::console::{terminal, tty};
 use crate::cpu::CpuSet;
 use crate::dmesg::LogRing;
-use crate::lock::SpinLock;
-use crate::thread;
-use crate::thread::wait::{SleepLock, WaitQueue};
+use crate::lock_order;
+use crate::thread::{self, Kernel, ThreadCx};
 use bsp::timer::now_ns;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use sync::domain::{Before, Cx, Interrupt, MaySleep, MayWake, Sched};
+use sync::kcondvar::KCondvar;
+use sync::kmutex::KMutex;
 
 /// Bytes of log kept.
 pub const RING_BYTES: usize = 64 * 1024;
@@ -22,9 +24,17 @@ pub const LINE_BYTES: usize = 240;
 struct Klog;
 
 static KLOG: Klog = Klog;
-static RING: SpinLock<LogRing<RING_BYTES>> = SpinLock::new(LogRing::new());
-static NEWS: WaitQueue = WaitQueue::new();
-static FRESH: AtomicBool = AtomicBool::new(false);
+struct Memory {
+    ring: LogRing<RING_BYTES>,
+    /// How far the console has printed it.
+    printed: u64,
+}
+
+static MEMORY: KMutex<Memory, lock_order::Log> = KMutex::new(Memory {
+    ring: LogRing::new(),
+    printed: 0,
+});
+static NEWS: KCondvar<Kernel> = KCondvar::new();
 static THREADED: AtomicBool = AtomicBool::new(false);
 static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(LevelFilter::Info as u8);
 
@@ -48,17 +58,16 @@ impl Log for Klog {
             Level::Trace => "trace",
         };
         let (level, cpu) = (record.level() as u8, bsp::cpu::index());
-        RING.lock().push(
+        MEMORY.enter_leaf().ring.push(
             level,
             format_args!(
                 "[{s:>5}.{us:06}] {cpu} {name:<5} {module}: {}",
                 record.args()
             ),
         );
-        // ORDERING: pairs with the swap in `printer`.
-        FRESH.store(true, Ordering::Release);
-        if THREADED.load(Ordering::Acquire) {
-            NEWS.wake_all();
+        if THREADED.load(Ordering::Relaxed) {
+            // SAFETY: the header asks it of whoever logs, as `Log` has no room for a token.
+            NEWS.signal(&mut unsafe { Cx::<Interrupt<Sched>>::assume() });
         } else {
             print_new(|line| {
                 tty::write_polled(line);
@@ -89,17 +98,16 @@ pub fn console_level() -> LevelFilter {
         .unwrap_or(LevelFilter::Info)
 }
 
-/// How far the console has printed the log.
-static PRINTED: SpinLock<u64> = SpinLock::new(0);
+/// The next line that the console has not printed, copied into `line`: its severity and length.
+fn next_line(line: &mut [u8]) -> Option<(u8, usize)> {
+    let mut memory = MEMORY.enter_leaf();
+    let Memory { ring, printed } = &mut *memory;
+    ring.next(printed, line)
+}
 
 fn print_new(mut print: impl FnMut(&[u8])) {
     let mut line = [0; LINE_BYTES];
-    loop {
-        let next = {
-            let mut place = PRINTED.lock();
-            RING.lock().next(&mut place, &mut line)
-        };
-        let Some((level, length)) = next else { return };
+    while let Some((level, length)) = next_line(&mut line) {
         if level <= CONSOLE_LEVEL.load(Ordering::Relaxed) {
             print(&line[..length]);
         }
@@ -107,24 +115,30 @@ fn print_new(mut print: impl FnMut(&[u8])) {
 }
 
 /// Whoever prints holds this from taking a line out of the ring until it is on the terminal.
-static PRINTING: SleepLock<()> = SleepLock::new(());
+static PRINTING: KMutex<(), lock_order::Printing> = KMutex::new(());
 
-fn print_in_thread() {
-    let _one = PRINTING.lock();
-    print_new(terminal::print_beside_prompt);
+fn print_in_thread<K: Before<lock_order::Printing>>(cx: &mut Cx<K>) {
+    let (_one, mut cx) = PRINTING.enter(cx);
+    print_new(|line| terminal::print_beside_prompt(&mut cx, line));
 }
 
-fn printer() {
+fn printer(cx: &mut ThreadCx) {
     loop {
-        NEWS.wait_until(None, || FRESH.swap(false, Ordering::Acquire));
-        print_in_thread();
+        {
+            let (mut memory, mut cx) = MEMORY.enter(cx);
+            while memory.ring.is_at_end(memory.printed) {
+                NEWS.wait(&mut memory, &mut cx);
+            }
+        }
+        print_in_thread(cx);
     }
 }
 
 /// Hands printing to a thread of its own. Threads exist.
-pub fn start() -> Result<(), thread::TooManyThreads> {
-    thread::spawn("klog", thread::PRIORITY_SYSTEM, CpuSet::ALL, printer)?;
-    THREADED.store(true, Ordering::Release);
+pub fn start<K: MayWake>(cx: &mut Cx<K>) -> Result<(), thread::TooManyThreads> {
+    // Before the thread is there: it begins with what it finds, and two must not print at a time.
+    THREADED.store(true, Ordering::Relaxed);
+    thread::spawn(cx, "klog", thread::PRIORITY_SYSTEM, CpuSet::ALL, printer)?;
     Ok(())
 }
 
@@ -132,15 +146,21 @@ pub fn start() -> Result<(), thread::TooManyThreads> {
 pub fn for_each(mut print: impl FnMut(&[u8]) -> bool) {
     let mut line = [0; LINE_BYTES];
     let mut place = 0;
-    while let Some((_, length)) = { RING.lock().next(&mut place, &mut line) } {
+    while let Some((_, length)) = { MEMORY.enter_leaf().ring.next(&mut place, &mut line) } {
         if !print(&line[..length]) {
             return;
         }
     }
 }
 
-/// Prints what is logged so far, and waits until it has left; at most a second. Threads only.
-pub fn drain() {
-    print_in_thread();
-    terminal::flush();
+/// Prints what is logged so far, and waits until it has left; at most a second.
+pub fn drain<K>(cx: &mut Cx<K>)
+where
+    K: Before<lock_order::Printing>
+        + Before<lock_order::Terminal>
+        + Before<lock_order::Tty>
+        + MaySleep,
+{
+    print_in_thread(cx);
+    terminal::flush(cx);
 }

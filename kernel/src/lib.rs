@@ -25,13 +25,15 @@ pub mod callout;
 #[cfg(target_os = "none")]
 pub mod cpu;
 #[cfg(target_os = "none")]
+mod findings;
+#[cfg(target_os = "none")]
 pub mod heap;
 #[cfg(target_os = "none")]
 pub mod intr;
 #[cfg(target_os = "none")]
 pub mod klog;
 #[cfg(target_os = "none")]
-pub mod lock;
+pub mod lock_order;
 #[cfg(target_os = "none")]
 pub mod machine_off;
 #[cfg(target_os = "none")]
@@ -42,3 +44,7 @@ pub mod smp;
 pub mod storage;
 #[cfg(target_os = "none")]
 mod stress;
+#[cfg(target_os = "none")]
+mod torture;
+#[cfg(target_os = "none")]
+mod trial;

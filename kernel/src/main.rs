@@ -15,11 +15,18 @@ mod boot {
     use core::mem::MaybeUninit;
     use kernel::console::{shell, tty};
     use kernel::cpu::{CPUS, CpuSet};
+    use kernel::thread::{IdleCx, Kernel, ThreadCx};
     use kernel::{board, heap, intr, klog, panic, smp, storage, thread};
     use log::{error, info, warn};
+    use sync::lockstat::{self, Watcher};
 
     #[unsafe(no_mangle)]
     fn kernel_main(boot: Boot) -> ! {
+        first_cpu(thread::start_cpu(), &boot)
+    }
+
+    #[inline(never)]
+    fn first_cpu(mut cx: IdleCx, boot: &Boot) -> ! {
         bsp::cpu::instructions_start();
         bsp::timer::start();
         tty::init();
@@ -29,7 +36,10 @@ mod boot {
             env!("CARGO_PKG_VERSION"),
             bsp::cpu::index()
         );
-        board::init(&boot);
+        board::init(boot);
+        let options = board::options();
+        lockstat::set_watching::<Kernel>(Watcher::Lockdebug, options.lockdebug);
+        lockstat::set_watching::<Kernel>(Watcher::Lockstat, options.lockstat);
         let board = board::get();
         if let Some(complaint) = &board.complaint {
             warn!("{complaint}");
@@ -56,20 +66,26 @@ mod boot {
         thread::paint_stacks();
         smp::come_online(boot.entry_el);
         bsp::cpu::irq_enable();
-        let started = klog::start()
-            .and_then(|()| thread::spawn("shell", thread::PRIORITY_NORMAL, CpuSet::ALL, init));
+        let started = klog::start(&mut cx).and_then(|()| {
+            thread::spawn(&mut cx, "shell", thread::PRIORITY_NORMAL, CpuSet::ALL, init)
+        });
         if let Err(error) = started {
             panic!("no first thread: {error}");
         }
-        thread::idle_loop(smp::leave)
+        thread::idle_loop(cx, smp::leave)
     }
 
     #[unsafe(no_mangle)]
     fn kernel_secondary(_: usize, entry_el: u8) -> ! {
+        other_cpu(thread::start_cpu(), entry_el)
+    }
+
+    #[inline(never)]
+    fn other_cpu(cx: IdleCx, entry_el: u8) -> ! {
         bsp::cpu::instructions_start();
         smp::come_online(entry_el);
         bsp::cpu::irq_enable();
-        thread::idle_loop(smp::leave)
+        thread::idle_loop(cx, smp::leave)
     }
 
     #[unsafe(no_mangle)]
@@ -112,23 +128,24 @@ mod boot {
     }
 
     /// The first thread: the rest of the boot, where waiting is allowed; then it is the shell.
-    fn init() {
-        board::ask_firmware();
-        if let Some(hz) = board::mailbox(|m| m.clock_rate_hz(drivers::mailbox::Clock::Uart)) {
-            tty::set_clock(hz);
+    fn init(cx: &mut ThreadCx) {
+        board::ask_firmware(cx);
+        let uart_hz = board::mailbox(cx, |m| m.clock_rate_hz(drivers::mailbox::Clock::Uart));
+        if let Some(hz) = uart_hz {
+            tty::set_clock(cx, hz);
         }
-        tty::start();
+        tty::start(cx);
         if board::get().method.is_some() {
             for cpu in 1..CPUS {
-                if let Err(error) = smp::start(cpu) {
+                if let Err(error) = smp::start(cx, cpu) {
                     error!("{error}");
                 }
             }
         }
-        match storage::mount_boot() {
+        match storage::mount_boot(cx) {
             Ok(mounted) => info!("{mounted}"),
             Err(reason) => error!("{reason}"),
         }
-        shell::run()
+        shell::run(cx)
     }
 }

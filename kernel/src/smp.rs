@@ -11,19 +11,21 @@
 //! does: the emulator's mailbox answers a small constant where a board answers the time of its build.
 use crate::board::{self, CpuOff};
 use crate::cpu::{self, CPUS, CpuSet, CpuState};
-use crate::thread::wait::SleepLock;
-use crate::{callout, intr, thread};
+use crate::thread::{IdleCx, ThreadCx};
+use crate::{callout, intr, lock_order, thread};
 use bsp::fdt::Method;
 use bsp::power;
 use bsp::timer::now_ns;
 use core::fmt;
 use core::sync::atomic::Ordering;
+use sync::domain::{Before, Cx};
+use sync::kmutex::KMutex;
 
 /// How long a CPU may take to come or go.
 const PATIENCE_NS: u64 = 1_000_000_000;
 
 /// One CPU comes or goes at a time.
-static CHANGE: SleepLock<()> = SleepLock::new(());
+static CHANGE: KMutex<(), lock_order::Change> = KMutex::new(());
 
 /// Why a CPU did not come or go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,28 +73,32 @@ pub fn come_online(entry_el: u8) {
     this.starts.fetch_add(1, Ordering::Relaxed);
     thread::become_idle();
     thread::name_idle(n);
-    bsp::timer::set_deadline(None);
+    callout::stop_timer();
     intr::init_cpu();
     thread::set_online(n, true);
 }
 
-fn wait_for(n: usize, state: impl Fn(CpuState) -> bool) -> Result<(), CpuError> {
+fn wait_for(
+    cx: &mut Cx<lock_order::Change>,
+    n: usize,
+    state: impl Fn(CpuState) -> bool,
+) -> Result<(), CpuError> {
     let end = now_ns() + PATIENCE_NS;
     while !state(cpu::cpu(n).state()) {
         if now_ns() > end {
             return Err(CpuError::NoAnswer(n));
         }
-        thread::sleep_until(now_ns() + 100_000);
+        thread::sleep_until(cx, now_ns() + 100_000);
     }
     Ok(())
 }
 
-/// Starts CPU `n`, or takes it back from where it is parked. Threads only.
-pub fn start(n: usize) -> Result<(), CpuError> {
+/// Starts CPU `n`, or takes it back from where it is parked.
+pub fn start<K: Before<lock_order::Change>>(cx: &mut Cx<K>, n: usize) -> Result<(), CpuError> {
     if n >= CPUS {
         return Err(CpuError::NoSuchCpu(n));
     }
-    let _one = CHANGE.lock();
+    let (_one, mut cx) = CHANGE.enter(cx);
     let target = cpu::cpu(n);
     match target.state() {
         CpuState::Online | CpuState::Stopped => return Err(CpuError::Already(n, CpuState::Online)),
@@ -107,17 +113,17 @@ pub fn start(n: usize) -> Result<(), CpuError> {
             unsafe { power::start_cpu(method, n) }.map_err(|error| CpuError::Refused(n, error))?;
         }
     }
-    wait_for(n, |state| state == CpuState::Online)
+    wait_for(&mut cx, n, |state| state == CpuState::Online)
 }
 
-/// Takes CPU `n` off: its threads, callouts and timers go to others. Threads only.
-pub fn stop(n: usize) -> Result<(), CpuError> {
+/// Takes CPU `n` off: its threads, callouts and timers go to others.
+pub fn stop<K: Before<lock_order::Change>>(cx: &mut Cx<K>, n: usize) -> Result<(), CpuError> {
     match n {
         0 => return Err(CpuError::First),
         n if n >= CPUS => return Err(CpuError::NoSuchCpu(n)),
         _ => {}
     }
-    let _one = CHANGE.lock();
+    let (_one, mut cx) = CHANGE.enter(cx);
     let target = cpu::cpu(n);
     if target.state() != CpuState::Online {
         return Err(CpuError::Already(n, target.state()));
@@ -131,47 +137,53 @@ pub fn stop(n: usize) -> Result<(), CpuError> {
         if now_ns() > end {
             return Err(CpuError::NoAnswer(n));
         }
-        thread::sleep_until(now_ns() + 100_000);
+        thread::sleep_until(&mut cx, now_ns() + 100_000);
     }
     if let (CpuState::Off, Some(Method::Psci(conduit))) = (target.state(), &board::get().method) {
         while !power::is_off(*conduit, n) {
             if now_ns() > end {
                 return Err(CpuError::NoAnswer(n));
             }
-            thread::sleep_until(now_ns() + 100_000);
+            thread::sleep_until(&mut cx, now_ns() + 100_000);
         }
     }
     Ok(())
 }
 
 /// Instructions that all online CPUs retired since they were entered; `None` where they are not counted. The calling
-/// thread visits each CPU. Threads only.
-pub fn instructions() -> Option<u64> {
+/// thread visits each CPU.
+pub fn instructions(cx: &mut ThreadCx) -> Option<u64> {
     let me = thread::current();
-    let counts = cpu::online().iter().map(|n| {
-        thread::set_affinity(me, CpuSet::only(n));
+    // QEMU has one counter, of the instructions of all CPUs, and shows it on each; CPU 0's began first.
+    let counters = if board::is_emulated() {
+        CpuSet::only(0)
+    } else {
+        cpu::online()
+    };
+    let counts = counters.iter().map(|n| {
+        thread::set_affinity(cx, me, CpuSet::only(n));
         bsp::cpu::instructions().map(u64::from)
     });
     let sum = counts.sum();
-    thread::set_affinity(me, CpuSet::ALL);
+    thread::set_affinity(cx, me, CpuSet::ALL);
     sum
 }
 
 /// The idle thread of a CPU that goes off: returns when it is taken back. Interrupts masked.
-pub fn leave() {
+pub fn leave(cx: &mut IdleCx) {
     let this = cpu::this();
     let n = bsp::cpu::index();
-    bsp::timer::set_deadline(None);
-    callout::hand_over(n);
-    thread::kick(0); // its timer has more to wait for
+    callout::stop_timer();
+    callout::hand_over(cx, n);
+    intr::send(intr::Ipi::Callouts, CpuSet::only(0));
     if let (CpuOff::Psci, Some(Method::Psci(conduit))) = (board::cpu_off(), &board::get().method) {
         intr::stop_cpu();
-        this.set_state(CpuState::Off);
+        cpu::set_state(n, CpuState::Off);
         this.gone.store(true, Ordering::Release);
         let _refused = power::cpu_off(*conduit);
         intr::init_cpu(); // refused: stay in the kernel
     }
-    this.set_state(CpuState::Parked);
+    cpu::set_state(n, CpuState::Parked);
     this.gone.store(true, Ordering::Release);
     while !this.wake_request.swap(false, Ordering::AcqRel) {
         bsp::cpu::wait_for_interrupt();

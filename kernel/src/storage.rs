@@ -2,13 +2,13 @@
 //! The SD card: found on one of the two controllers, read by polling in thread context, mounted at `/boot`.
 //!
 //! # Contexts
-//! Threads only: every lock in here is one to sleep on.
+//! Threads only: every lock in here is adaptive.
 use crate::board;
 use crate::disk::mbr::{self, Table};
 use crate::disk::{BlockDevice, DiskError, Partition, SECTOR_BYTES};
 use crate::fs::Mounts;
-use crate::thread::wait::SleepLock;
-use crate::thread::{self, ThreadDelay};
+use crate::lock_order;
+use crate::thread::{self, ThreadCx, ThreadDelay};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -20,6 +20,8 @@ use drivers::mailbox::{Clock, ExpanderPin, PowerDomain};
 use drivers::sd::{self, Card, Info};
 use drivers::sdhci::Sdhci;
 use log::{debug, info, warn};
+use sync::domain::{Before, Cx, MaySleep};
+use sync::kmutex::KMutex;
 
 type SdCard = Card<Sdhci<Mmio, ThreadDelay>>;
 
@@ -29,9 +31,9 @@ const IO_VOLTAGE_NS: u64 = 5_000_000;
 const BOOT: &str = "boot";
 
 /// What is mounted.
-pub static MOUNTS: SleepLock<Mounts> = SleepLock::new(Mounts::new());
+pub static MOUNTS: KMutex<Mounts, lock_order::Mounts> = KMutex::new(Mounts::new());
 
-static DISK: SleepLock<Option<Disk>> = SleepLock::new(None);
+static DISK: KMutex<Option<Disk>, lock_order::Disk> = KMutex::new(None);
 
 /// The card that was found.
 pub struct Disk {
@@ -45,7 +47,7 @@ pub struct Disk {
 
 /// A handle on the card; reads take turns.
 struct Handle {
-    card: Arc<SleepLock<SdCard>>,
+    card: Arc<KMutex<SdCard, lock_order::Card>>,
     sectors: u64,
 }
 
@@ -55,29 +57,29 @@ impl BlockDevice for Handle {
     }
 
     fn read(&mut self, lba: u64, buf: &mut [u8]) -> Result<(), DiskError> {
-        self.card
-            .lock()
-            .read_blocks(lba, buf)
-            .map_err(|error| match error {
-                sd::Error::OutOfRange {
-                    lba,
-                    blocks,
-                    capacity_blocks,
-                } => DiskError::OutOfRange {
-                    lba,
-                    count: blocks,
-                    sectors: capacity_blocks,
-                },
-                sd::Error::PartialBlock { bytes } => DiskError::Misaligned { bytes },
-                sd::Error::NoCard => DiskError::Removed,
-                error => {
-                    warn!("card: {error}");
-                    match error.blame() {
-                        sd::Blame::Medium => DiskError::Medium { lba },
-                        _ => DiskError::Device("the controller does not work; see dmesg"),
-                    }
+        // SAFETY: it leads to the card's lock; who reads a block device holds no more than the mounted volumes.
+        let mut cx = unsafe { thread::boundary() };
+        let (mut card, _) = self.card.enter(&mut cx);
+        card.read_blocks(lba, buf).map_err(|error| match error {
+            sd::Error::OutOfRange {
+                lba,
+                blocks,
+                capacity_blocks,
+            } => DiskError::OutOfRange {
+                lba,
+                count: blocks,
+                sectors: capacity_blocks,
+            },
+            sd::Error::PartialBlock { bytes } => DiskError::Misaligned { bytes },
+            sd::Error::NoCard => DiskError::Removed,
+            error => {
+                warn!("card: {error}");
+                match error.blame() {
+                    sd::Blame::Medium => DiskError::Medium { lba },
+                    _ => DiskError::Device("the controller does not work; see dmesg"),
                 }
-            })
+            }
+        })
     }
 }
 
@@ -90,20 +92,22 @@ fn controllers() -> [(&'static str, usize, Clock); 2] {
 }
 
 /// The slot's supply on, and its signals at 3.3 V. The firmware left it so, unless another system ran since.
-fn power_slot() {
-    board::mailbox(|m| m.power_on(PowerDomain::SdCard));
+fn power_slot<K: Before<lock_order::Mailbox> + MaySleep>(cx: &mut Cx<K>) {
+    board::mailbox(cx, |m| m.power_on(PowerDomain::SdCard));
     if !board::is_emulated() {
         // QEMU's firmware has no expander. Not every board can switch the supply: a refusal is no reason to stop.
-        board::mailbox(|m| m.set_expander_pin(ExpanderPin::SdIoSel1V8, false));
-        board::mailbox(|m| m.set_expander_pin(ExpanderPin::SdPowerOn, true));
-        thread::sleep_until(now_ns() + IO_VOLTAGE_NS);
+        board::mailbox(cx, |m| m.set_expander_pin(ExpanderPin::SdIoSel1V8, false));
+        board::mailbox(cx, |m| m.set_expander_pin(ExpanderPin::SdPowerOn, true));
+        thread::sleep_until(cx, now_ns() + IO_VOLTAGE_NS);
     }
 }
 
-fn find_card() -> Result<(&'static str, SdCard), String> {
-    power_slot();
+fn find_card<K: Before<lock_order::Mailbox> + MaySleep>(
+    cx: &mut Cx<K>,
+) -> Result<(&'static str, SdCard), String> {
+    power_slot(cx);
     for (name, base, clock) in controllers() {
-        let hz = board::mailbox(|m| m.clock_rate_hz(clock)).filter(|hz| *hz != 0);
+        let hz = board::mailbox(cx, |m| m.clock_rate_hz(clock)).filter(|hz| *hz != 0);
         // SAFETY: the controller's block; `DISK`'s lock is held, and an earlier card's driver was dropped.
         let host = Sdhci::new(unsafe { Mmio::new(base) }, ThreadDelay, hz);
         match Card::init(host) {
@@ -117,14 +121,14 @@ fn find_card() -> Result<(&'static str, SdCard), String> {
 
 /// Looks for a card, reads its partition table and mounts partition 1 at `/boot`; an earlier card is forgotten.
 /// Says what was mounted, or what stood in the way.
-pub fn mount_boot() -> Result<String, String> {
-    let mut disk = DISK.lock();
-    MOUNTS.lock().unmount(BOOT);
+pub fn mount_boot(cx: &mut ThreadCx) -> Result<String, String> {
+    let (mut disk, mut cx) = DISK.enter(cx);
+    MOUNTS.enter(&mut cx).0.unmount(BOOT);
     *disk = None;
-    let (controller, card) = find_card()?;
+    let (controller, card) = find_card(&mut cx)?;
     let info = *card.info();
     let sectors = info.capacity_blocks;
-    let card = Arc::new(SleepLock::new(card));
+    let card = Arc::new(KMutex::new(card));
     let handle = || Handle {
         card: card.clone(),
         sectors,
@@ -161,13 +165,14 @@ pub fn mount_boot() -> Result<String, String> {
     let partition = Partition::new(handle(), entry.start, entry.sectors)
         .map_err(|error| format!("partition 1: {error}"))?;
     MOUNTS
-        .lock()
+        .enter(&mut cx)
+        .0
         .mount(BOOT, Box::new(partition))
         .map_err(|error| error.to_string())?;
     Ok(format!("/boot: partition 1 of the card on {controller}"))
 }
 
 /// Lets `look` see the card, if there is one.
-pub fn with_disk<R>(look: impl FnOnce(Option<&Disk>) -> R) -> R {
-    look(DISK.lock().as_ref())
+pub fn with_disk<R>(cx: &mut ThreadCx, look: impl FnOnce(Option<&Disk>) -> R) -> R {
+    look(DISK.enter(cx).0.as_ref())
 }

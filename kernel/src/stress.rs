@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Load that checks itself: threads on all CPUs that compute, sleep, contend for a lock, and wake each other.
 //!
-//! Nothing may be lost: each pair passes a token to and fro by park and unpark, so one lost wake-up stops it for good;
+//! Nothing may be lost: each pair passes a token to and fro by condition variables, so one lost wake-up stops it for good;
 //! the counter behind the lock must equal what its users counted; every thread must end when told.
 use crate::cpu::CpuSet;
-use crate::lock::SpinLock;
-use crate::thread::wait::{SleepLock, WaitQueue};
-use crate::thread::{self, JoinHandle, TooManyThreads};
+use crate::lock_order;
+use crate::thread::{self, JoinHandle, Kernel, ThreadCx, TooManyThreads};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -14,6 +14,9 @@ use alloc::vec::Vec;
 use bsp::timer::now_ns;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use sync::domain::Cx;
+use sync::kcondvar::KCondvar;
+use sync::kmutex::KMutex;
 
 /// Threads of each kind (pairs: two threads each).
 const EACH: usize = 4;
@@ -33,11 +36,11 @@ struct Counters {
 
 struct Load {
     counters: Arc<Counters>,
-    shared: Arc<SpinLock<u64>>,
+    shared: Arc<KMutex<u64, lock_order::Trial>>,
     threads: Vec<JoinHandle>,
 }
 
-static LOAD: SleepLock<Option<Load>> = SleepLock::new(None);
+static LOAD: KMutex<Option<Load>, lock_order::Stress> = KMutex::new(None);
 
 impl Counters {
     fn stopping(&self) -> bool {
@@ -45,96 +48,92 @@ impl Counters {
     }
 }
 
-fn compute(c: &Counters) {
+fn compute(cx: &mut ThreadCx, c: &Counters) {
     while !c.stopping() {
         for i in 0..2000u32 {
             core::hint::black_box(i);
         }
         c.computed.fetch_add(1, Ordering::Relaxed);
-        thread::yield_now();
+        thread::yield_now(cx);
     }
 }
 
-fn sleep(c: &Counters, n: usize) {
+fn sleep(cx: &mut ThreadCx, c: &Counters, n: usize) {
     while !c.stopping() {
-        thread::sleep_until(now_ns() + 300_000 * (n as u64 + 1));
+        thread::sleep_until(cx, now_ns() + 300_000 * (n as u64 + 1));
         c.slept.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn contend(c: &Counters, shared: &SpinLock<u64>) {
+fn contend(cx: &mut ThreadCx, c: &Counters, shared: &KMutex<u64, lock_order::Trial>) {
     while !c.stopping() {
-        *shared.lock() += 1;
+        *shared.enter(cx).0 += 1;
         c.locked.fetch_add(1, Ordering::Relaxed);
-        thread::yield_now();
+        thread::yield_now(cx);
     }
 }
 
 /// A token that belongs to one side of a pair at a time.
 struct Pair {
-    mine: [AtomicBool; 2],
-    queues: [WaitQueue; 2],
+    holder: KMutex<usize, lock_order::Trial>,
+    /// The holder is another, by side that waits for it.
+    passed: [KCondvar<Kernel>; 2],
 }
 
-fn pass(c: &Counters, pair: &Pair, side: usize) {
-    loop {
-        // ORDERING: the swap's Acquire pairs with the other side's Release store.
-        pair.queues[side].wait_until(None, || {
-            c.stopping() || pair.mine[side].swap(false, Ordering::Acquire)
-        });
-        if c.stopping() {
-            break;
+fn pass(cx: &mut ThreadCx, c: &Counters, pair: &Pair, side: usize) {
+    let (mut holder, mut cx) = pair.holder.enter(cx);
+    while !c.stopping() {
+        if *holder == side {
+            *holder = 1 - side;
+            c.passed.fetch_add(1, Ordering::Relaxed);
+            pair.passed[1 - side].signal(&mut cx);
+        } else {
+            pair.passed[side].wait(&mut holder, &mut cx);
         }
-        c.passed.fetch_add(1, Ordering::Relaxed);
-        pair.mine[1 - side].store(true, Ordering::Release);
-        pair.queues[1 - side].wake_all();
     }
-    pair.queues[1 - side].wake_all();
+    // The other may wait for what does not come any more.
+    pair.passed[1 - side].signal(&mut cx);
 }
 
 /// Starts the load.
-pub fn start() -> Result<(), String> {
-    let mut slot = LOAD.lock();
+pub fn start(cx: &mut ThreadCx) -> Result<(), String> {
+    let (mut slot, mut cx) = LOAD.enter(cx);
     if slot.is_some() {
         return Err("stress runs already; stress stop ends it".into());
     }
     let load = slot.insert(Load {
         counters: Arc::default(),
-        shared: Arc::new(SpinLock::new(0)),
+        shared: Arc::new(KMutex::new(0)),
         threads: Vec::new(),
     });
-    fill(load).map_err(|error| format!("{error}; stress stop ends what was started"))
+    fill(&mut cx, load).map_err(|error| format!("{error}; stress stop ends what was started"))
 }
 
-fn fill(load: &mut Load) -> Result<(), TooManyThreads> {
-    let mut run = |name: String, work: alloc::boxed::Box<dyn FnOnce() + Send>| {
-        thread::spawn(&name, PRIORITY, CpuSet::ALL, work).map(|handle| load.threads.push(handle))
+fn fill(cx: &mut Cx<lock_order::Stress>, load: &mut Load) -> Result<(), TooManyThreads> {
+    type Work = Box<dyn FnOnce(&mut ThreadCx) + Send>;
+    let mut run = |name: String, work: Work| {
+        thread::spawn(cx, &name, PRIORITY, CpuSet::ALL, work)
+            .map(|handle| load.threads.push(handle))
     };
     for n in 0..EACH {
         let c = load.counters.clone();
-        run(
-            format!("compute/{n}"),
-            alloc::boxed::Box::new(move || compute(&c)),
-        )?;
+        run(format!("compute/{n}"), Box::new(move |cx| compute(cx, &c)))?;
         let c = load.counters.clone();
-        run(
-            format!("sleep/{n}"),
-            alloc::boxed::Box::new(move || sleep(&c, n)),
-        )?;
+        run(format!("sleep/{n}"), Box::new(move |cx| sleep(cx, &c, n)))?;
         let (c, shared) = (load.counters.clone(), load.shared.clone());
         run(
             format!("contend/{n}"),
-            alloc::boxed::Box::new(move || contend(&c, &shared)),
+            Box::new(move |cx| contend(cx, &c, &shared)),
         )?;
         let pair = Arc::new(Pair {
-            mine: [AtomicBool::new(true), AtomicBool::new(false)],
-            queues: [const { WaitQueue::new() }; 2],
+            holder: KMutex::new(0),
+            passed: [const { KCondvar::new() }; 2],
         });
         for side in 0..2 {
             let (c, pair) = (load.counters.clone(), pair.clone());
             run(
                 format!("pass/{n}.{side}"),
-                alloc::boxed::Box::new(move || pass(&c, &pair, side)),
+                Box::new(move |cx| pass(cx, &c, &pair, side)),
             )?;
         }
     }
@@ -153,8 +152,8 @@ fn print(out: &mut dyn Write, load: &Load) -> fmt::Result {
 }
 
 /// Prints how far the load has come, and whether every kind of thread moved since a moment ago.
-pub fn show(out: &mut dyn Write) -> Result<(), String> {
-    let slot = LOAD.lock();
+pub fn show(cx: &mut ThreadCx, out: &mut dyn Write) -> Result<(), String> {
+    let (slot, mut cx) = LOAD.enter(cx);
     let load = slot
         .as_ref()
         .ok_or("stress does not run; stress start starts it")?;
@@ -166,7 +165,7 @@ pub fn show(out: &mut dyn Write) -> Result<(), String> {
         ("locked", &c.locked),
     ];
     let before = kinds.map(|(_, counter)| counter.load(Ordering::Relaxed));
-    thread::sleep_until(now_ns() + 100_000_000);
+    thread::sleep_until(&mut cx, now_ns() + 100_000_000);
     print(out, load).map_err(|error| format!("{error}"))?;
     for ((name, counter), before) in kinds.iter().zip(before) {
         if counter.load(Ordering::Relaxed) == before {
@@ -177,9 +176,10 @@ pub fn show(out: &mut dyn Write) -> Result<(), String> {
 }
 
 /// Ends the load and checks it.
-pub fn stop(out: &mut dyn Write) -> Result<(), String> {
+pub fn stop(cx: &mut ThreadCx, out: &mut dyn Write) -> Result<(), String> {
     let load = LOAD
-        .lock()
+        .enter(cx)
+        .0
         .take()
         .ok_or("stress does not run; stress start starts it")?;
     load.counters.stop.store(true, Ordering::Relaxed);
@@ -188,12 +188,12 @@ pub fn stop(out: &mut dyn Write) -> Result<(), String> {
     let (mut lost, total) = (String::new(), load.threads.len());
     for handle in load.threads {
         let name = handle.thread.name();
-        if !handle.join_until(end) {
+        if !handle.join_until(cx, end) {
             lost.push_str(&format!(" {name}"));
         }
     }
     let (shared, counted) = (
-        *load.shared.lock(),
+        *load.shared.enter(cx).0,
         load.counters.locked.load(Ordering::Relaxed),
     );
     if !lost.is_empty() {

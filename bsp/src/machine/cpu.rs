@@ -19,15 +19,25 @@ pub fn exception_level() -> u8 {
     CurrentEL.read(CurrentEL::EL) as u8
 }
 
-/// Sets the word that [`local`] returns on this core.
+/// Sets the word that [`local`] returns on this core: as its very first act, and when it switches threads.
+#[inline]
 pub fn set_local(word: usize) {
     TPIDR_EL1.set(word as u64);
 }
 
-/// The per-CPU word of this core: zero until [`set_local`].
-#[inline]
+/// The word of the thread that this core runs: one instruction.
+///
+/// `pure`, so that the compiler may read it once and keep it: a thread sees the same word for as long as it lives,
+/// wherever it runs, since each switch sets it for the next one. Only the first code of a core, which sets it, must not
+/// share a function with code that reads it.
+#[inline(always)]
 pub fn local() -> usize {
-    TPIDR_EL1.get() as usize
+    let word;
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mrs {}, tpidr_el1", out(reg) word, options(pure, nomem, nostack, preserves_flags))
+    };
+    word
 }
 
 /// Masks IRQ on this core and returns the previous mask, for [`irq_restore`].
@@ -60,6 +70,14 @@ pub fn irq_enable() {
     // SAFETY: called once per core, after its vectors and its interrupt controller are set up, and when a
     // context that was interrupted is left.
     unsafe { asm!("msr daifclr, #6", options(nostack, preserves_flags)) };
+}
+
+/// Once in each turn of a spin loop: lets go of the pipeline, and of an emulator's turn.
+#[inline]
+pub fn relax() {
+    // SAFETY: a hint. Not `isb`, which `core::hint::spin_loop` is: where QEMU runs one core at a time, YIELD has it go
+    // on to the next, the one perhaps that is waited for.
+    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
 }
 
 /// Sleeps until an interrupt is pending, masked or not.

@@ -5,13 +5,15 @@ use super::complete::complete_path;
 use super::terminal::{self, Output};
 use super::{tty, words};
 use crate::storage::MOUNTS;
-use crate::{cpu, klog, smp};
+use crate::thread::ThreadCx;
+use crate::{cpu, klog, lock_order, smp};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bsp::timer::now_ns;
 use core::fmt::{self, Write};
 use log::info;
+use sync::domain::{Before, Cx};
 
 /// What the shell shows when it waits.
 pub const PROMPT: &str = "orthogon> ";
@@ -61,56 +63,57 @@ impl Call<'_> {
 }
 
 /// True if the user typed Ctrl-C; a command that prints much asks now and then.
-pub fn interrupted() -> bool {
-    tty::take_interrupt()
+pub fn interrupted<K: Before<lock_order::Tty>>(cx: &mut Cx<K>) -> bool {
+    tty::take_interrupt(cx)
 }
 
 /// Gives the command up if the user typed Ctrl-C.
-pub fn check_interrupt() -> Result<(), Refusal> {
-    if interrupted() {
+pub fn check_interrupt<K: Before<lock_order::Tty>>(cx: &mut Cx<K>) -> Result<(), Refusal> {
+    if interrupted(cx) {
         return Err(Refusal("\ninterrupted".into()));
     }
     Ok(())
 }
 
 /// Reads and runs commands for ever.
-pub fn run() -> ! {
-    let (instructions, us) = (smp::instructions(), now_ns() / 1000);
+pub fn run(cx: &mut ThreadCx) -> ! {
+    let (instructions, us) = (smp::instructions(cx), now_ns() / 1000);
     let cpus = cpu::online().iter().count();
     info!(target: "boot", "{cpus} CPUs; prompt {}.{:03} ms after entry", us / 1000, us % 1000);
     if let Some(count) = instructions {
         info!(target: "boot", "{count} instructions on all CPUs");
     }
-    klog::drain();
+    klog::drain(cx);
     let _ = writeln!(
         Output,
         "\nOrthogon {}. Type help for the commands.",
         env!("CARGO_PKG_VERSION")
     );
     loop {
-        match terminal::read_line(PROMPT, &mut complete) {
+        match terminal::read_line(cx, PROMPT, complete) {
             None => {}
             Some(Err(error)) => {
                 let _ = writeln!(Output, "{error}");
             }
-            Some(Ok(line)) => execute(&line),
+            Some(Ok(line)) => execute(cx, &line),
         }
     }
 }
 
-fn execute(line: &str) {
-    if let Err(Refusal(reason)) = run_line(line) {
+fn execute(cx: &mut ThreadCx, line: &str) {
+    if let Err(Refusal(reason)) = run_line(cx, line) {
         let _ = writeln!(Output, "{reason}");
     }
 }
 
-fn run_line(line: &str) -> Result<(), Refusal> {
+fn run_line(cx: &mut ThreadCx, line: &str) -> Result<(), Refusal> {
     let words = words::split(line)?;
     let Some((name, rest)) = words.split_first() else {
         return Ok(());
     };
     let command = find(name)?;
     (command.run)(
+        cx,
         &Call {
             command,
             words: rest,
@@ -120,7 +123,7 @@ fn run_line(line: &str) -> Result<(), Refusal> {
 }
 
 /// Completes command names in the first word, file names behind a command that takes them.
-fn complete(before: &str, offer: &mut dyn FnMut(&str)) -> usize {
+fn complete(cx: &mut Cx<lock_order::Terminal>, before: &str, offer: &mut dyn FnMut(&str)) -> usize {
     let (start, word) = words::last_word(before);
     let earlier: Vec<String> = words::split(&before[..start]).unwrap_or_default();
     match earlier.first() {
@@ -132,7 +135,7 @@ fn complete(before: &str, offer: &mut dyn FnMut(&str)) -> usize {
             start
         }
         Some(name) if COMMANDS.iter().any(|c| c.name == name && c.takes_paths) => {
-            complete_path(&mut MOUNTS.lock(), before, offer)
+            complete_path(&mut MOUNTS.enter(cx).0, before, offer)
         }
         _ => start,
     }

@@ -2,11 +2,11 @@
 //! The serial line: PL011 by interrupt, a ring for each direction.
 //!
 //! # Contexts
-//! [`write`], [`read`]: threads; they sleep while the ring is full or empty. [`write_polled`]: any; it spins, bounded,
-//! and is for the time before there are threads and for the panic. The interrupt handler never waits.
-use crate::intr;
-use crate::lock::SpinLock;
-use crate::thread::wait::WaitQueue;
+//! [`write`], [`read`]: threads; they sleep while the ring is full or empty. [`write_polled`]: the time before there are
+//! threads, and the panic, when nobody else uses the UART; it takes no lock, and spins, bounded. The interrupt
+//! handler never waits.
+use crate::thread::Kernel;
+use crate::{intr, lock_order};
 use bsp::map;
 use bsp::mmio::Mmio;
 use bsp::timer::now_ns;
@@ -14,7 +14,9 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use drivers::gpio::Gpio;
 use drivers::pl011::{Line, Pl011};
-use sync::ipl::Ipl;
+use sync::domain::{Before, Cx, Interrupt, MaySleep, Tty as TtyDomain};
+use sync::kcondvar::KCondvar;
+use sync::kmutex::KMutex;
 
 /// The speed of the line.
 const BAUD: u32 = 115_200;
@@ -31,14 +33,16 @@ struct Tty {
     receive: heapless::Deque<u8, 1024>,
 }
 
-static TTY: SpinLock<Tty> = SpinLock::new(Tty {
+static TTY: KMutex<Tty, lock_order::Tty> = KMutex::new(Tty {
     // SAFETY: the UART's block; this is its only driver.
     uart: Pl011::new(unsafe { Mmio::new(map::UART0) }),
     transmit: heapless::Deque::new(),
     receive: heapless::Deque::new(),
 });
-static SPACE: WaitQueue = WaitQueue::new();
-static INPUT: WaitQueue = WaitQueue::new();
+/// There is room in `transmit`.
+static SPACE: KCondvar<Kernel> = KCondvar::new();
+/// There is something in `receive`.
+static INPUT: KCondvar<Kernel> = KCondvar::new();
 /// A Ctrl-C came that nobody has looked at.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static OVERRUNS: AtomicU32 = AtomicU32::new(0);
@@ -94,87 +98,82 @@ impl Tty {
 pub fn init() {
     // SAFETY: the GPIO block; nobody else drives it yet.
     Gpio::new(unsafe { Mmio::new(map::GPIO) }).route_uart0_to_header();
-    let _impossible = TTY.lock().uart.init(CLOCK_HZ, BAUD);
+    let _impossible = polled().init(CLOCK_HZ, BAUD);
 }
 
 /// Tells the UART its real clock; before [`start`].
-pub fn set_clock(clock_hz: u32) {
+pub fn set_clock<K: Before<lock_order::Tty>>(cx: &mut Cx<K>, clock_hz: u32) {
     if clock_hz != CLOCK_HZ
-        && let Err(error) = TTY.lock().uart.init(clock_hz, BAUD)
+        && let Err(error) = TTY.enter(cx).0.uart.init(clock_hz, BAUD)
     {
         log::warn!("console: {error}");
     }
 }
 
 /// From now on by interrupt.
-pub fn start() {
-    intr::establish(map::IRQ_UART0, "uart0", Ipl::Tty, interrupt, 0);
-    TTY.lock().uart.enable_rx_irq();
+pub fn start<K: Before<lock_order::Tty>>(cx: &mut Cx<K>) {
+    let _cookie = intr::establish(map::IRQ_UART0, "uart0", interrupt, 0); // TTY, a static, names the domain itself
+    TTY.enter(cx).0.uart.enable_rx_irq();
 }
 
-fn interrupt(_: usize) {
-    let (space, input) = {
-        let mut tty = TTY.lock();
-        let _both = tty.uart.take_interrupts();
-        tty.pump_transmit();
-        tty.pump_receive();
-        (!tty.transmit.is_full(), !tty.receive.is_empty())
-    };
-    if space {
-        SPACE.wake_all();
+fn interrupt(cx: &mut Cx<Interrupt<TtyDomain>>, _: usize) {
+    let (mut tty, mut cx) = TTY.enter(cx);
+    let _both = tty.uart.take_interrupts();
+    tty.pump_transmit();
+    tty.pump_receive();
+    if !tty.transmit.is_full() {
+        SPACE.broadcast(&mut cx);
     }
-    if input {
-        INPUT.wake_all();
+    if !tty.receive.is_empty() {
+        INPUT.signal(&mut cx);
     }
 }
 
 /// Sends `bytes` as they are; sleeps while the ring is full.
-pub fn write(mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        let taken = {
-            let mut tty = TTY.lock();
-            let room = tty.transmit.capacity() - tty.transmit.len();
-            let taken = room.min(bytes.len());
-            for byte in &bytes[..taken] {
-                let _ = tty.transmit.push_back(*byte);
-            }
-            tty.pump_transmit();
-            taken
-        };
-        bytes = &bytes[taken..];
-        if !bytes.is_empty() {
-            SPACE.wait_until(None, || !TTY.lock().transmit.is_full());
+pub fn write<K: Before<lock_order::Tty> + MaySleep>(cx: &mut Cx<K>, mut bytes: &[u8]) {
+    let (mut tty, mut cx) = TTY.enter(cx);
+    loop {
+        let room = tty.transmit.capacity() - tty.transmit.len();
+        let (now, later) = bytes.split_at(room.min(bytes.len()));
+        for byte in now {
+            let _ = tty.transmit.push_back(*byte);
+        }
+        tty.pump_transmit();
+        if later.is_empty() {
+            return;
+        }
+        bytes = later;
+        while tty.transmit.is_full() {
+            SPACE.wait(&mut tty, &mut cx);
         }
     }
 }
 
-/// Waits until all is sent, or a second has passed. Threads only.
-pub fn flush() {
+/// Waits until all is sent, or a second has passed.
+pub fn flush<K: Before<lock_order::Tty> + MaySleep>(cx: &mut Cx<K>) {
     let end = now_ns() + 1_000_000_000;
-    while now_ns() < end && !TTY.lock().transmit.is_empty() {
-        crate::thread::sleep_until(now_ns() + 1_000_000);
+    while now_ns() < end && !TTY.enter(cx).0.transmit.is_empty() {
+        crate::thread::sleep_until(cx, now_ns() + 1_000_000);
     }
-    let _stuck = TTY.lock().uart.flush();
+    let _stuck = TTY.enter(cx).0.uart.flush();
 }
 
 /// Waits for input, and returns a character.
-pub fn read() -> u8 {
-    let mut byte = None;
-    INPUT.wait_until(None, || {
-        let mut tty = TTY.lock();
+pub fn read<K: Before<lock_order::Tty> + MaySleep>(cx: &mut Cx<K>) -> u8 {
+    let (mut tty, mut cx) = TTY.enter(cx);
+    loop {
         tty.pump_receive();
-        byte = tty.receive.pop_front();
-        if byte.is_some() {
-            tty.pump_receive(); // there is room again; without a byte this would eat the interrupt
+        if let Some(byte) = tty.receive.pop_front() {
+            tty.pump_receive(); // there is room again
+            return byte;
         }
-        byte.is_some()
-    });
-    byte.unwrap_or_default()
+        INPUT.wait(&mut tty, &mut cx);
+    }
 }
 
 /// True once for each Ctrl-C typed; drops what was typed before it.
-pub fn take_interrupt() -> bool {
-    let mut tty = TTY.lock();
+pub fn take_interrupt<K: Before<lock_order::Tty>>(cx: &mut Cx<K>) -> bool {
+    let (mut tty, _) = TTY.enter(cx);
     tty.pump_receive();
     if !INTERRUPTED.load(Ordering::Relaxed) {
         return false;
@@ -185,8 +184,14 @@ pub fn take_interrupt() -> bool {
 }
 
 /// A Ctrl-C was [`read`] and has had its effect.
-pub fn acknowledge_interrupt() {
-    TTY.lock().note_interrupts();
+pub fn acknowledge_interrupt<K: Before<lock_order::Tty>>(cx: &mut Cx<K>) {
+    TTY.enter(cx).0.note_interrupts();
+}
+
+/// The UART, past its lock.
+fn polled() -> Pl011<Mmio> {
+    // SAFETY: before there are threads, or with all other CPUs stopped for good: this CPU alone uses it.
+    Pl011::new(unsafe { Mmio::new(map::UART0) })
 }
 
 /// Sends text by polling, with carriage returns. A stuck UART loses characters, never time without bound.
@@ -201,21 +206,11 @@ pub fn write_polled(text: &[u8]) {
 
 fn put_polled(byte: u8) {
     let end = now_ns() + STUCK_NS;
-    while !TTY.lock().uart.try_write(byte) {
+    while !polled().try_write(byte) {
         if now_ns() > end {
             return;
         }
     }
-}
-
-/// Frees the line from whoever held it: the machine panics.
-///
-/// # Safety
-/// All other CPUs are stopped.
-pub unsafe fn break_open() {
-    // SAFETY: the caller's promise.
-    unsafe { TTY.force_unlock() };
-    TTY.lock().uart.set_tx_irq(false);
 }
 
 /// Polled text, for the panic.

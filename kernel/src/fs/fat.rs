@@ -42,6 +42,10 @@ pub struct Volume<D: BlockDevice> {
     geometry: Geometry,
 }
 
+// SAFETY: what is not `Send` in it are the handles on the device's cache, which share a count and a cell. All of them are
+// in this volume and are never given out, so they go to another thread together.
+unsafe impl<D: BlockDevice + Send> Send for Volume<D> {}
+
 impl<D: BlockDevice> Volume<D> {
     /// Mounts the volume that fills `device`.
     ///

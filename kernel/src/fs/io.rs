@@ -2,18 +2,18 @@
 //! A volume's device, as the FAT crate wants it: a stream with a position.
 //!
 //! The crate keeps one handle and the volume another, since file contents are read past the crate. Both lead
-//! to one cache, behind a lock that is never waited for: [`super::fat::Volume`] is used through `&mut`.
+//! to one cache. No lock: all handles belong to one [`super::fat::Volume`], which one thread at a time has.
 
-use alloc::sync::Arc;
+use alloc::rc::Rc;
+use core::cell::RefCell;
 use hadris_fat::sync::{ErrorKind, IoResult, Read, Seek, SeekFrom};
-use spin::Mutex;
 
 use crate::disk::cache::{Cache, Stats};
 use crate::disk::{BlockDevice, DiskError, SECTOR_BYTES};
 
 /// A handle to the device. Each clone has its own position.
 pub(super) struct Io<D> {
-    shared: Arc<Mutex<Shared<D>>>,
+    shared: Rc<RefCell<Shared<D>>>,
     position: u64,
 }
 
@@ -39,31 +39,28 @@ impl<D: BlockDevice> Io<D> {
             failed: None,
         };
         Self {
-            shared: Arc::new(Mutex::new(shared)),
+            shared: Rc::new(RefCell::new(shared)),
             position: 0,
         }
     }
 
     /// The device's size in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.shared
-            .lock()
-            .cache
-            .sectors()
-            .saturating_mul(SECTOR_BYTES as u64)
+        let sectors = self.shared.borrow().cache.sectors();
+        sectors.saturating_mul(SECTOR_BYTES as u64)
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.shared.lock().cache.stats()
+        self.shared.borrow().cache.stats()
     }
 
     pub(super) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
-        self.shared.lock().cache.read_at(offset, buf)
+        self.shared.borrow_mut().cache.read_at(offset, buf)
     }
 
     /// The error behind the crate's last failure, once.
     pub(super) fn take_failure(&self) -> Option<DiskError> {
-        self.shared.lock().failed.take()
+        self.shared.borrow_mut().failed.take()
     }
 }
 
@@ -71,7 +68,7 @@ impl<D: BlockDevice> Read for Io<D> {
     type Error = ErrorKind;
 
     fn read(&mut self, buf: &mut [u8]) -> IoResult<usize> {
-        let mut shared = self.shared.lock();
+        let mut shared = self.shared.borrow_mut();
         if let Err(error) = shared.cache.read_at(self.position, buf) {
             shared.failed = Some(error);
             return Err(hadris_fat::sync::Error::from_source(ErrorKind::Other));

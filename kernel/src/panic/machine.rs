@@ -2,7 +2,7 @@
 //! Stopping the machine and reporting; the theory is in `mod.rs`.
 use super::backtrace::{self, Location};
 use crate::board::{self, OnPanic};
-use crate::console::tty::{self, Polled};
+use crate::console::tty::Polled;
 use crate::cpu::{self, CPUS, CpuSet, CpuState};
 use crate::{intr, machine_off, thread};
 use bsp::timer::now_ns;
@@ -79,7 +79,7 @@ pub fn stop_here() -> ! {
     // The trap's frame record leads to the interrupted code.
     this.stopped_at
         .store(bsp::cpu::frame_pointer() as u64, Ordering::Relaxed);
-    this.set_state(CpuState::Stopped);
+    cpu::set_state(bsp::cpu::index(), CpuState::Stopped);
     bsp::cpu::park()
 }
 
@@ -102,8 +102,6 @@ fn report(what: impl Fn(&mut dyn Write) -> fmt::Result, frame: Option<&Frame>) -
     {
         core::hint::spin_loop();
     }
-    // SAFETY: the others are stopped, or hang with interrupts masked and do not print.
-    unsafe { tty::break_open() };
     let _ = print(&mut Polled, me, others, what, frame);
     finish()
 }
@@ -126,7 +124,7 @@ fn print(
 ) -> fmt::Result {
     writeln!(out, "\n")?;
     what(out)?;
-    let (name, id) = thread::describe_current().unwrap_or_default();
+    let (name, id) = (thread::current().name(), thread::current().id());
     let ms = now_ns() / 1_000_000;
     writeln!(
         out,

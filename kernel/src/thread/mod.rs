@@ -1,30 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Kernel threads: making, ending, waiting for them; the scheduler is in `sched.rs`.
 //!
-//! A thread has a number for people, a stack of 28 KiB above a guard page, a fixed priority from 1 to 31 and a set of
-//! CPUs that it may run on. There are at most 120 at a time, in a fixed table: creating one fails, it never waits.
+//! A thread has a number for people, a stack of 28 KiB above a guard page, a priority from 1 to 31 (its own, or what it
+//! inherits through a lock if that is higher) and a set of CPUs that it may run on. There are at most 120 at a time, in a
+//! fixed table: creating one fails, it never waits.
+//!
+//! # Contexts
+//! What may sleep takes a token that says so. A thread's function gets its first one.
 pub mod runq;
 
+#[cfg(target_os = "none")]
+mod machine;
 #[cfg(target_os = "none")]
 mod sched;
 #[cfg(target_os = "none")]
 mod table;
-#[cfg(target_os = "none")]
-pub mod wait;
 
 #[cfg(target_os = "none")]
-pub use machine::*;
+pub use {life::*, machine::Kernel};
 
 #[cfg(target_os = "none")]
-mod machine {
+mod life {
     pub use super::sched::{
-        become_idle, current, idle_loop, interrupt_exit, kick, lock_queue, park, set_affinity,
-        set_online, unpark, yield_now,
+        become_idle, current, idle_loop, interrupt_exit, set_affinity, set_online, waiting,
+        yield_now,
     };
-    pub use super::table::{MAX_THREADS, Queue, State, Thread, thread, threads};
-    use super::wait::Completion;
-    use super::{sched, table};
+    pub use super::table::{MAX_THREADS, State, Thread, thread, threads};
+    use super::{Kernel, sched, table};
     use crate::cpu::{CPUS, CpuSet};
+    use crate::lock_order;
     use alloc::boxed::Box;
     use alloc::sync::Arc;
     use bsp::start::stacks;
@@ -32,6 +36,15 @@ mod machine {
     use core::fmt;
     use core::sync::atomic::{AtomicU32, Ordering};
     use embedded_hal::delay::DelayNs;
+    use sync::domain::{Before, Cx, Interrupt, MaySleep, MayWake, Sched, Thread as ThreadContext};
+    use sync::kcondvar::{KCondvar, Wakeup};
+    use sync::kmutex::KMutex;
+    use sync::machine::Machine;
+
+    /// The token of an idle thread, which may wake others and never sleep.
+    pub type IdleCx = Cx<'static, Interrupt<Sched>>;
+    /// The token of a thread that holds no lock.
+    pub type ThreadCx<'a> = Cx<'a, ThreadContext>;
 
     /// Priority of the shell and of other threads that serve people.
     pub const PRIORITY_NORMAL: u8 = 8;
@@ -54,47 +67,72 @@ mod machine {
         }
     }
 
+    /// Whether a thread has ended, for those who wait for that.
+    struct End {
+        ended: KMutex<bool, lock_order::Join>,
+        changed: KCondvar<Kernel>,
+    }
+
     /// A started thread, to be waited for.
     pub struct JoinHandle {
         /// The thread; its slot may be another's once it has ended.
         pub thread: &'static Thread,
         /// Its number.
         pub id: u32,
-        done: Arc<Completion>,
+        end: Arc<End>,
     }
 
     impl JoinHandle {
-        /// Waits until the thread has ended. Threads only.
-        pub fn join(self) {
-            self.done.wait_until(None);
+        /// Waits until the thread has ended.
+        pub fn join<K: Before<lock_order::Join> + MaySleep>(self, cx: &mut Cx<K>) {
+            let (mut ended, mut cx) = self.end.ended.enter(cx);
+            while !*ended {
+                self.end.changed.wait(&mut ended, &mut cx);
+            }
         }
 
-        /// Waits until the thread has ended or `deadline_ns` has passed; true if it ended. Threads only.
-        pub fn join_until(self, deadline_ns: u64) -> bool {
-            self.done.wait_until(Some(deadline_ns))
+        /// Waits until the thread has ended or `deadline_ns` has passed; true if it ended.
+        pub fn join_until<K: Before<lock_order::Join> + MaySleep>(
+            self,
+            cx: &mut Cx<K>,
+            deadline_ns: u64,
+        ) -> bool {
+            let (mut ended, mut cx) = self.end.ended.enter(cx);
+            while !*ended
+                && self
+                    .end
+                    .changed
+                    .timed_wait(&mut ended, &mut cx, deadline_ns)
+                    != Wakeup::TimedOut
+            {}
+            *ended
         }
     }
 
     struct Start {
-        function: Box<dyn FnOnce() + Send>,
-        done: Arc<Completion>,
+        function: Box<dyn FnOnce(&mut ThreadCx) + Send>,
+        end: Arc<End>,
     }
 
     extern "C" fn run(start: usize) -> ! {
         // SAFETY: `spawn` leaked this box for this thread alone.
-        let start = unsafe { Box::from_raw(start as *mut Start) };
-        (start.function)();
-        start.done.complete();
-        drop(start.done);
+        let Start { function, end } = *unsafe { Box::from_raw(start as *mut Start) };
+        // SAFETY: the first code of a thread.
+        let mut cx = unsafe { Cx::assume() };
+        function(&mut cx);
+        *end.ended.enter(&mut cx).0 = true;
+        end.changed.broadcast(&mut cx);
+        drop(end);
         sched::exit()
     }
 
-    /// Starts a thread.
-    pub fn spawn(
+    /// Starts a thread. It may run before this returns.
+    pub fn spawn<K: MayWake>(
+        cx: &mut Cx<K>,
         name: &str,
         priority: u8,
         affinity: CpuSet,
-        function: impl FnOnce() + Send + 'static,
+        function: impl FnOnce(&mut ThreadCx) + Send + 'static,
     ) -> Result<JoinHandle, TooManyThreads> {
         assert!(
             (1..32).contains(&priority),
@@ -108,17 +146,21 @@ mod machine {
                 .is_ok()
         };
         let t = slots.find(take).ok_or(TooManyThreads)?;
-        let done = Arc::new(Completion::new());
+        let end = Arc::new(End {
+            ended: KMutex::new(false),
+            changed: KCondvar::new(),
+        });
         let start = Box::new(Start {
             function: Box::new(function),
-            done: done.clone(),
+            end: end.clone(),
         });
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        rename(t, name);
+        t.set_name(name);
         for statistic in [&t.run_ns, &t.switches] {
             statistic.store(0, Ordering::Relaxed);
         }
         sched::prepare(
+            cx,
             t,
             priority,
             affinity,
@@ -126,18 +168,8 @@ mod machine {
             Box::into_raw(start) as usize,
         );
         t.id.store(id, Ordering::Release);
-        unpark(t);
-        Ok(JoinHandle {
-            thread: t,
-            id,
-            done,
-        })
-    }
-
-    fn rename(t: &Thread, name: &str) {
-        let mut short = heapless::String::new();
-        let _ = name.chars().try_for_each(|c| short.push(c)); // a longer name is cut
-        *t.name.lock() = short;
+        sched::unpark(cx, t);
+        Ok(JoinHandle { thread: t, id, end })
     }
 
     /// Names the idle thread of `cpu`, which is in the table from the start.
@@ -145,9 +177,39 @@ mod machine {
         let t = thread(cpu as u8);
         // Numbers of people start at 1: idle threads are 1 to 4, the next is 5.
         t.id.store(cpu as u32 + 1, Ordering::Release);
-        let mut name = heapless::String::<15>::new();
+        let mut name = heapless::String::<{ table::NAME_BYTES }>::new();
         let _ = fmt::Write::write_fmt(&mut name, format_args!("idle/{cpu}"));
-        rename(t, &name);
+        t.set_name(&name);
+    }
+
+    /// Has the code that this CPU runs be its idle thread. The very first act of a CPU, interrupts masked: there are no
+    /// locks without a thread. The caller calls the rest as another function (see [`bsp::cpu::local`]).
+    pub fn start_cpu() -> IdleCx {
+        bsp::cpu::set_local(&raw const *thread(bsp::cpu::index() as u8) as usize);
+        // SAFETY: the first code of the idle thread.
+        unsafe { Cx::assume() }
+    }
+
+    /// Gives `t` another priority of its own (1 to 31); what it inherits through locks, and passes on, follows.
+    pub fn set_priority<K: MayWake>(cx: &mut Cx<K>, t: &'static Thread, priority: u8) {
+        assert!((1..32).contains(&priority), "priority {priority}");
+        Kernel::turnstiles().set_base::<Kernel, K>(cx, &t.sync, priority);
+    }
+
+    /// Ends the waits of `t` that can be ended, now and from now on.
+    pub fn cancel<K: MayWake>(cx: &mut Cx<K>, t: &'static Thread) {
+        t.sync.cancel::<Kernel, K>(cx);
+    }
+
+    /// A token for where somebody else's trait has no room for one. Panics where a thread could not sleep.
+    ///
+    /// # Safety
+    /// The caller holds no lock that may not be held where the token leads: what it opens is checked against the
+    /// order of locks no more.
+    pub unsafe fn boundary() -> ThreadCx<'static> {
+        sched::assert_may_sleep(current());
+        // SAFETY: the caller's promise.
+        unsafe { Cx::assume() }
     }
 
     /// The slot's thread has left its stack for good.
@@ -156,10 +218,10 @@ mod machine {
         t.taken.store(false, Ordering::Release);
     }
 
-    /// Sleeps until `at_ns`. Threads only.
-    pub fn sleep_until(at_ns: u64) {
+    /// Sleeps until `at_ns`.
+    pub fn sleep_until<K: MaySleep>(cx: &mut Cx<K>, at_ns: u64) {
         while now_ns() < at_ns {
-            park(Some(at_ns));
+            sched::park(cx, Some(at_ns));
         }
     }
 
@@ -172,14 +234,16 @@ mod machine {
             if ns < WORTH_SLEEPING_NS {
                 bsp::timer::Spin.delay_ns(ns);
             } else {
-                sleep_until(now_ns() + u64::from(ns));
+                // SAFETY: it leads to no lock.
+                let mut cx = unsafe { boundary() };
+                sleep_until(&mut cx, now_ns() + u64::from(ns));
             }
         }
     }
 
     /// Nanoseconds of CPU time that `t` has had, until now if it runs.
-    pub fn cpu_time_ns(t: &Thread) -> u64 {
-        let (state, _, _, since_ns) = t.snapshot();
+    pub fn cpu_time_ns<K: Before<lock_order::RunQueue>>(cx: &mut Cx<K>, t: &Thread) -> u64 {
+        let (state, _, _, since_ns) = t.snapshot(cx);
         let running = if state == State::Running {
             now_ns().saturating_sub(since_ns)
         } else {
@@ -212,13 +276,7 @@ mod machine {
             }
         }
     }
-
-    /// Name and number of the thread that runs here, or nothing before there is one.
-    pub fn describe_current() -> Option<(heapless::String<{ table::NAME_BYTES }>, u32)> {
-        let local = bsp::cpu::local();
-        (local != 0).then(|| (current().name(), current().id()))
-    }
 }
 
 #[cfg(target_os = "none")]
-use machine::free_slot;
+use life::free_slot;

@@ -73,10 +73,16 @@ impl<const N: usize> RunQueue<N> {
     }
 
     /// Takes the first thread of the best priority.
+    #[inline]
     pub fn pop(&mut self) -> Option<Slot> {
-        let p = self.best()?;
-        let slot = self.heads[p as usize];
-        self.remove(slot, p);
+        let p = self.best()? as usize;
+        let slot = self.heads[p];
+        self.heads[p] = self.next[slot as usize];
+        if self.heads[p] == NONE {
+            self.tails[p] = NONE;
+            self.bitmap &= !(1 << p);
+        }
+        self.len -= 1;
         Some(slot)
     }
 
@@ -106,9 +112,11 @@ impl<const N: usize> RunQueue<N> {
 
     /// The waiting threads, best first.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        (0..PRIORITIES).rev().flat_map(move |p| {
-            let first = (self.heads[p] != NONE).then_some(self.heads[p]);
-            core::iter::successors(first, |slot| match self.next[*slot as usize] {
+        let below = |bitmap: u32| bitmap.checked_ilog2().map(|p| (p, bitmap & !(1 << p)));
+        let priorities = core::iter::successors(below(self.bitmap), move |(_, rest)| below(*rest));
+        priorities.flat_map(move |(p, _)| {
+            let first = self.heads[p as usize];
+            core::iter::successors(Some(first), |slot| match self.next[*slot as usize] {
                 NONE => None,
                 next => Some(next),
             })

@@ -7,15 +7,18 @@
 //! takes it and hands out the cells.
 use super::runq::{RunQueue, Slot};
 use crate::cpu::CpuSet;
+use crate::lock_order;
 use bsp::start::stacks;
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use spin::mutex::SpinMutex;
+use sync::domain::{Before, Cx};
+use sync::ipl::Ipl;
+use sync::machine::KThread;
 
 /// Most threads at a time, idle threads included.
 pub const MAX_THREADS: usize = stacks::SLOTS;
-/// Longest name kept.
-pub const NAME_BYTES: usize = 15;
+/// Longest name kept, in bytes.
+pub const NAME_BYTES: usize = 16;
 
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,22 +47,23 @@ pub struct Context {
 pub struct Sched {
     /// What the thread does.
     pub state: Cell<State>,
-    /// 0..32, higher runs first; 0 is the idle threads'.
-    pub priority: Cell<u8>,
     /// Where it may run.
     pub affinity: Cell<CpuSet>,
-    /// It stands in its CPU's run queue.
-    pub queued: Cell<bool>,
+    /// It stands in its CPU's run queue, at this priority.
+    pub queued: Cell<Option<u8>>,
     /// Someone unparked it while it was not parked: the next park returns at once.
     pub permit: Cell<bool>,
-    /// When it last got or lost a CPU, ns.
+    /// When it last got a CPU, ns.
     pub since_ns: Cell<u64>,
     /// What was left of its time slice when it got the CPU, ns: being preempted does not renew it.
     pub slice_ns: Cell<u64>,
 }
 
-/// One thread.
+/// One thread. The locks' part comes first, so that a pointer to either is one to both.
+#[repr(C)]
 pub struct Thread {
+    /// What the locks keep in it. Its priority is the scheduler's: 0..32, higher runs first; 0 is the idle threads'.
+    pub sync: KThread,
     /// CPU whose run-queue lock guards `sched`: where the thread runs, waits, or last ran.
     pub(super) cpu: AtomicU8,
     sched: UnsafeCell<Sched>,
@@ -68,12 +72,19 @@ pub struct Thread {
     pub(super) id: AtomicU32,
     /// The slot is taken (for slots that `spawn` gives out).
     pub(super) taken: AtomicBool,
-    pub(super) name: SpinMutex<heapless::String<NAME_BYTES>>,
+    /// Zero bytes behind its end. For display: it may be read while it changes.
+    name: [AtomicU64; NAME_BYTES / 8],
+    /// The class, plus one, of the interrupt whose handler runs on its stack; or zero. Asked only where the thread runs.
+    interrupt: AtomicU8,
+    /// A CPU runs it: a hint.
+    pub(super) running: AtomicBool,
     /// CPU time that it has had, ns.
     pub run_ns: AtomicU64,
     /// Times it got a CPU.
     pub switches: AtomicU64,
 }
+
+const _: () = assert!(core::mem::offset_of!(Thread, sync) == 0);
 
 // SAFETY: `sched` is reached only through the run-queue lock (see `sched`), `context` only by the CPU that
 // switches to or from the thread, with that lock held; the rest is atomic or locked.
@@ -96,12 +107,12 @@ pub struct Queue {
 impl Thread {
     const fn new() -> Self {
         Self {
+            sync: KThread::new(0),
             cpu: AtomicU8::new(0),
             sched: UnsafeCell::new(Sched {
                 state: Cell::new(State::Free),
-                priority: Cell::new(0),
                 affinity: Cell::new(CpuSet::ALL),
-                queued: Cell::new(false),
+                queued: Cell::new(None),
                 permit: Cell::new(false),
                 since_ns: Cell::new(0),
                 slice_ns: Cell::new(0),
@@ -112,7 +123,9 @@ impl Thread {
             }),
             id: AtomicU32::new(0),
             taken: AtomicBool::new(false),
-            name: SpinMutex::new(heapless::String::new()),
+            name: [const { AtomicU64::new(0) }; NAME_BYTES / 8],
+            interrupt: AtomicU8::new(0),
+            running: AtomicBool::new(false),
             run_ns: AtomicU64::new(0),
             switches: AtomicU64::new(0),
         }
@@ -136,16 +149,32 @@ impl Thread {
 
     /// Name for people.
     pub fn name(&self) -> heapless::String<NAME_BYTES> {
-        // Not `lock`: a panic in here must still be able to name the thread.
-        self.name
-            .try_lock()
-            .map(|name| name.clone())
-            .unwrap_or_default()
+        let mut name = heapless::String::new();
+        let bytes = self
+            .name
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes());
+        // As many characters as the string has room for bytes, if they are ASCII.
+        let _ = bytes
+            .take_while(|byte| *byte != 0)
+            .filter(u8::is_ascii)
+            .try_for_each(|byte| name.push(byte.into()));
+        name
+    }
+
+    /// Gives it a name: the first 16 bytes.
+    pub(super) fn set_name(&self, name: &str) {
+        let mut bytes = name.bytes().chain(core::iter::repeat(0));
+        for word in &self.name {
+            let part = core::array::from_fn(|_| bytes.next().unwrap_or(0));
+            word.store(u64::from_le_bytes(part), Ordering::Relaxed);
+        }
     }
 
     /// The scheduling state. `queue` is the proof that the caller holds the right lock.
+    #[inline]
     pub fn sched<'a>(&'a self, queue: &'a Queue) -> &'a Sched {
-        assert_eq!(
+        debug_assert_eq!(
             queue.cpu,
             self.cpu(),
             "thread {} touched under another CPU's lock",
@@ -156,13 +185,16 @@ impl Thread {
         unsafe { &*self.sched.get() }
     }
 
-    /// State, priority, affinity, and since when (ns) it runs or does not, for display.
-    pub fn snapshot(&self) -> (State, u8, CpuSet, u64) {
+    /// State, priority, affinity, and when it last got a CPU (ns), for display.
+    pub fn snapshot<K: Before<lock_order::RunQueue>>(
+        &self,
+        _cx: &mut Cx<K>,
+    ) -> (State, u8, CpuSet, u64) {
         let queue = super::sched::lock_queue_of(self);
         let sched = self.sched(&queue);
         (
             sched.state.get(),
-            sched.priority.get(),
+            self.sync.priority(),
             sched.affinity.get(),
             sched.since_ns.get(),
         )
@@ -171,6 +203,18 @@ impl Thread {
     /// True for the thread that runs when no other can.
     pub fn is_idle(&self) -> bool {
         (self.slot() as usize) < crate::cpu::CPUS
+    }
+
+    /// The class of the interrupt whose handler runs on this thread, which is the current one.
+    pub fn interrupt(&self) -> Option<Ipl> {
+        let class = self.interrupt.load(Ordering::Relaxed).checked_sub(1)?;
+        Ipl::HARDWARE.into_iter().find(|ipl| *ipl as u8 == class)
+    }
+
+    /// Notes that a handler of `class` runs now, or none any more. The current thread, IRQ masked.
+    pub fn set_interrupt(&self, class: Option<Ipl>) {
+        let class = class.map_or(0, |class| class as u8 + 1);
+        self.interrupt.store(class, Ordering::Relaxed);
     }
 
     /// Lowest and highest address of its stack.
@@ -185,6 +229,15 @@ static THREADS: [Thread; MAX_THREADS] = [const { Thread::new() }; MAX_THREADS];
 /// The thread in slot `slot`.
 pub fn thread(slot: Slot) -> &'static Thread {
     &THREADS[slot as usize]
+}
+
+impl Thread {
+    /// The thread that `sync` is part of.
+    pub fn of(sync: &'static KThread) -> &'static Thread {
+        // SAFETY: every `KThread` of this machine is the first field of an entry of the table, which is `repr(C)`. The
+        // pointer may reach the whole entry: the table is static and all of it shared.
+        unsafe { &*(&raw const *sync).cast() }
+    }
 }
 
 /// All threads that exist.

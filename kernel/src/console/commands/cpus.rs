@@ -5,7 +5,7 @@ use crate::console::shell::Call;
 use crate::console::tty;
 use crate::console::words::number_in;
 use crate::cpu::{self, CpuState};
-use crate::thread::{cpu_time_ns, lock_queue, thread};
+use crate::thread::{self, ThreadCx};
 use crate::{board, intr, smp};
 use bsp::timer::now_ns;
 use core::fmt::Write;
@@ -22,7 +22,7 @@ pub const CPUS: Command = Command {
     run: cpus,
 };
 
-fn cpus(call: &Call, out: &mut dyn Write) -> Outcome {
+fn cpus(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     let method = board::get().method.as_ref().map_or("none", |m| m.name());
     writeln!(
@@ -46,8 +46,8 @@ fn cpus(call: &Call, out: &mut dyn Write) -> Outcome {
             continue;
         }
         let el = c.entry_el.load(Ordering::Relaxed);
-        let waiting = lock_queue(n).waiting.len();
-        let busy = busy_percent(n);
+        let waiting = thread::waiting(n);
+        let busy = busy_percent(cx, n);
         writeln!(
             out,
             "{n:>3}  {state:<8} {mpidr:#010x}  {el}->{}  {method:<11} {starts:>6}  {busy:>3}%  {waiting:>7}",
@@ -60,10 +60,10 @@ fn cpus(call: &Call, out: &mut dyn Write) -> Outcome {
 }
 
 /// Share of the time since the last call that CPU `n` did not idle.
-fn busy_percent(n: usize) -> u64 {
+fn busy_percent(cx: &mut ThreadCx, n: usize) -> u64 {
     static LAST: [(AtomicU64, AtomicU64); cpu::CPUS] =
         [const { (AtomicU64::new(0), AtomicU64::new(0)) }; cpu::CPUS];
-    let (now, idle) = (now_ns(), cpu_time_ns(thread(n as u8)));
+    let (now, idle) = (now_ns(), thread::cpu_time_ns(cx, thread::thread(n as u8)));
     let elapsed = now - LAST[n].0.swap(now, Ordering::Relaxed);
     let idled = idle - LAST[n].1.swap(idle, Ordering::Relaxed);
     100 - (idled * 100 + elapsed / 2)
@@ -83,13 +83,13 @@ pub const CPU: Command = Command {
     run: cpu,
 };
 
-fn cpu(call: &Call, out: &mut dyn Write) -> Outcome {
+fn cpu(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(2)?;
     let action = call.word(0)?;
     let n = number_in(call.word(1)?, 0..=cpu::CPUS as u64 - 1)? as usize;
     match action {
-        "on" => smp::start(n)?,
-        "off" => smp::stop(n)?,
+        "on" => smp::start(cx, n)?,
+        "off" => smp::stop(cx, n)?,
         _ => return Err(call.usage()),
     }
     let how = match cpu::cpu(n).state() {
@@ -105,25 +105,26 @@ pub const INTR: Command = Command {
     name: "intr",
     arguments: "",
     summary: "interrupts: class, priority, count on each CPU",
-    details: "A lower GIC priority is more urgent; each class has one. Example: intr",
+    details: "A lower GIC priority is more urgent; each class has one. deferred: times that\n\
+              one came while it was masked, and waited. Example: intr",
     takes_paths: false,
     run: intr,
 };
 
-fn intr(call: &Call, out: &mut dyn Write) -> Outcome {
+fn intr(_: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     writeln!(
         out,
-        "intid  source       class  prio        cpu0        cpu1        cpu2        cpu3"
+        "intid  source       class  prio deferred      cpu0      cpu1      cpu2      cpu3"
     )?;
     for line in intr::lines() {
         write!(
             out,
-            "{:>5}  {:<12} {:<5}  {:#04x}",
-            line.intid, line.name, line.class, line.priority
+            "{:>5}  {:<12} {:<5}  {:#04x} {:>8}",
+            line.intid, line.name, line.class, line.priority, line.deferred
         )?;
         for count in line.counts {
-            write!(out, "  {count:>10}")?;
+            write!(out, " {count:>9}")?;
         }
         writeln!(out)?;
     }

@@ -6,6 +6,7 @@ use crate::console::words::number_in;
 use crate::disk::mbr::kind_name;
 use crate::fs::CHUNK_BYTES;
 use crate::storage::{self, MOUNTS};
+use crate::thread::ThreadCx;
 use alloc::format;
 use alloc::vec;
 use bsp::timer::now_ns;
@@ -20,16 +21,16 @@ pub const LS: Command = Command {
     run: ls,
 };
 
-fn ls(call: &Call, out: &mut dyn Write) -> Outcome {
+fn ls(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
     let path = call.words.first().map_or("/", |p| p);
-    if MOUNTS.lock().names().next().is_none() {
+    if MOUNTS.enter(cx).0.names().next().is_none() {
         return Err(Refusal("nothing is mounted; mount looks for a card".into()));
     }
-    let listed = MOUNTS.lock().read_dir(path)?;
+    let listed = MOUNTS.enter(cx).0.read_dir(path)?;
     let (mut files, mut bytes) = (0u64, 0);
     for entry in &listed.entries {
-        check_interrupt()?;
+        check_interrupt(cx)?;
         let (end, size) = if entry.is_dir {
             ("/", "dir".into())
         } else {
@@ -50,19 +51,20 @@ fn ls(call: &Call, out: &mut dyn Write) -> Outcome {
 
 /// Feeds the file's chunks to `take` until it says false.
 fn each_chunk(
+    cx: &mut ThreadCx,
     path: &str,
     from: u64,
-    mut take: impl FnMut(&[u8]) -> Result<bool, Refusal>,
+    mut take: impl FnMut(&mut ThreadCx, &[u8]) -> Result<bool, Refusal>,
 ) -> Outcome {
-    let mut file = MOUNTS.lock().open(path)?;
+    let mut file = MOUNTS.enter(cx).0.open(path)?;
     file.seek(from);
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
-        let n = MOUNTS.lock().read(&mut file, &mut buffer)?;
-        if n == 0 || !take(&buffer[..n])? {
+        let n = MOUNTS.enter(cx).0.read(&mut file, &mut buffer)?;
+        if n == 0 || !take(cx, &buffer[..n])? {
             return Ok(());
         }
-        check_interrupt()?;
+        check_interrupt(cx)?;
     }
 }
 
@@ -75,17 +77,17 @@ pub const CAT: Command = Command {
     run: cat,
 };
 
-fn cat(call: &Call, out: &mut dyn Write) -> Outcome {
+fn cat(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
     let mut last = b'\n';
-    each_chunk(call.word(0)?, 0, |chunk| {
+    each_chunk(cx, call.word(0)?, 0, |cx, chunk| {
         for part in chunk.chunks(256) {
             for byte in part.iter().copied().filter(|byte| *byte != b'\r') {
                 let plain = matches!(byte, b'\n' | b'\t' | b' '..=b'~');
                 out.write_char(if plain { byte.into() } else { '.' })?;
                 last = byte;
             }
-            check_interrupt()?;
+            check_interrupt(cx)?;
         }
         Ok(true)
     })?;
@@ -105,7 +107,7 @@ pub const HEXDUMP: Command = Command {
     run: hexdump,
 };
 
-fn hexdump(call: &Call, out: &mut dyn Write) -> Outcome {
+fn hexdump(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(3)?;
     let path = call.word(0)?;
     let from = call
@@ -117,12 +119,12 @@ fn hexdump(call: &Call, out: &mut dyn Write) -> Outcome {
         .get(2)
         .map_or(Ok(256), |w| number_in(w, 1..=u64::from(u32::MAX)))? as usize;
     let mut at = from;
-    each_chunk(path, from, |chunk| {
+    each_chunk(cx, path, from, |cx, chunk| {
         let chunk = &chunk[..chunk.len().min(left)];
         for row in chunk.chunks(16) {
             super::memory::hex_row(out, at, row)?;
             at += row.len() as u64;
-            check_interrupt()?;
+            check_interrupt(cx)?;
         }
         left -= chunk.len();
         Ok(left > 0)
@@ -143,12 +145,12 @@ pub const SHA256: Command = Command {
     run: sha256,
 };
 
-fn sha256(call: &Call, out: &mut dyn Write) -> Outcome {
+fn sha256(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
     let path = call.word(0)?;
     let start = now_ns();
     let (size, digest) = {
-        let mut mounts = MOUNTS.lock();
+        let (mut mounts, _) = MOUNTS.enter(cx);
         let size = mounts.open(path)?.size();
         (size, mounts.sha256(path)?)
     };
@@ -169,9 +171,9 @@ pub const DISK: Command = Command {
     run: disk,
 };
 
-fn disk(call: &Call, out: &mut dyn Write) -> Outcome {
+fn disk(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
-    storage::with_disk(|disk| {
+    storage::with_disk(cx, |disk| {
         let disk = disk.ok_or(Refusal("no card; mount looks for one".into()))?;
         let info = &disk.info;
         let mib = info.capacity_bytes() >> 20;
@@ -207,7 +209,7 @@ fn disk(call: &Call, out: &mut dyn Write) -> Outcome {
         }
         Ok::<_, Refusal>(())
     })?;
-    let mut mounts = MOUNTS.lock();
+    let (mut mounts, _) = MOUNTS.enter(cx);
     if let Some(volume) = mounts.volume("boot") {
         let (label, geometry, reads) = (volume.label()?, volume.geometry(), volume.stats());
         writeln!(
@@ -236,9 +238,9 @@ pub const MOUNT: Command = Command {
     run: mount,
 };
 
-fn mount(call: &Call, out: &mut dyn Write) -> Outcome {
+fn mount(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
-    let mounted = storage::mount_boot().map_err(Refusal)?;
+    let mounted = storage::mount_boot(cx).map_err(Refusal)?;
     writeln!(out, "{mounted}")?;
     Ok(())
 }

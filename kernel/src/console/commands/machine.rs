@@ -4,6 +4,7 @@ use super::{Command, Outcome};
 use crate::console::shell::{Call, Refusal, interrupted};
 use crate::console::terminal;
 use crate::panic::provoke;
+use crate::thread::ThreadCx;
 use crate::{board, klog, machine_off};
 use bsp::timer::now_ns;
 use core::fmt::Write;
@@ -18,14 +19,14 @@ pub const DMESG: Command = Command {
     run: dmesg,
 };
 
-fn dmesg(call: &Call, out: &mut dyn Write) -> Outcome {
+fn dmesg(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     let mut result = Ok(());
     klog::for_each(|line| {
         result = out
             .write_str(core::str::from_utf8(line).unwrap_or("?"))
             .and_then(|()| out.write_char('\n'));
-        result.is_ok() && !interrupted()
+        result.is_ok() && !interrupted(cx)
     });
     Ok(result?)
 }
@@ -39,7 +40,7 @@ pub const LOG: Command = Command {
     run: log,
 };
 
-fn log(call: &Call, out: &mut dyn Write) -> Outcome {
+fn log(_: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
     if let Some(word) = call.words.first() {
         klog::set_console_level(word.parse::<LevelFilter>().map_err(|_| call.usage())?);
@@ -61,7 +62,7 @@ pub const UPTIME: Command = Command {
     run: uptime,
 };
 
-fn uptime(call: &Call, out: &mut dyn Write) -> Outcome {
+fn uptime(_: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     let s = now_ns() / 1_000_000_000;
     let (days, hours, minutes, seconds) = (s / 86400, s / 3600 % 24, s / 60 % 60, s % 60);
@@ -98,10 +99,10 @@ pub const REBOOT: Command = Command {
     run: reboot,
 };
 
-fn reboot(call: &Call, out: &mut dyn Write) -> Outcome {
+fn reboot(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     writeln!(out, "rebooting")?;
-    terminal::flush();
+    terminal::flush(cx);
     machine_off::reset()
 }
 
@@ -114,10 +115,10 @@ pub const POWEROFF: Command = Command {
     run: poweroff,
 };
 
-fn poweroff(call: &Call, out: &mut dyn Write) -> Outcome {
+fn poweroff(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     writeln!(out, "powering off")?;
-    terminal::flush();
+    terminal::flush(cx);
     machine_off::power_off()
 }
 
@@ -132,9 +133,9 @@ pub const PANIC: Command = Command {
     run: panic,
 };
 
-fn panic(call: &Call, _: &mut dyn Write) -> Outcome {
+fn panic(cx: &mut ThreadCx, call: &Call, _: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
-    terminal::flush();
+    terminal::flush(cx);
     match call.words.first().map(|w| w.as_str()) {
         None => panic!("asked for at the console"),
         Some("stack") => drop(provoke::stack_overflow(0)),

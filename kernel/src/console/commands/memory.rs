@@ -3,6 +3,7 @@
 use super::{Command, Outcome};
 use crate::console::shell::{Call, Refusal, check_interrupt};
 use crate::console::words::{number, number_in};
+use crate::thread::ThreadCx;
 use crate::{board, heap};
 use alloc::format;
 use bsp::mmu::symbol;
@@ -69,7 +70,7 @@ pub const MD: Command = Command {
     run: md,
 };
 
-fn md(call: &Call, out: &mut dyn Write) -> Outcome {
+fn md(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(3)?;
     let bytes = width(call.words.get(2).map(|w| w.as_str())).ok_or_else(|| call.usage())?;
     let start = address(call.word(0)?, bytes)?;
@@ -85,7 +86,7 @@ fn md(call: &Call, out: &mut dyn Write) -> Outcome {
         })?;
         if i * bytes % 16 == 0 {
             write!(out, "{}{at:08x} ", if i == 0 { "" } else { "\n" })?;
-            check_interrupt()?;
+            check_interrupt(cx)?;
         }
         write!(out, " {value:0width$x}", width = 2 * bytes)?;
     }
@@ -104,7 +105,7 @@ pub const MW: Command = Command {
     run: mw,
 };
 
-fn mw(call: &Call, _: &mut dyn Write) -> Outcome {
+fn mw(_: &mut ThreadCx, call: &Call, _: &mut dyn Write) -> Outcome {
     call.at_most(3)?;
     let bytes = width(call.words.get(2).map(|w| w.as_str())).ok_or_else(|| call.usage())?;
     let at = address(call.word(0)?, bytes)?;
@@ -122,7 +123,7 @@ pub const MEM: Command = Command {
     run: mem,
 };
 
-fn mem(call: &Call, out: &mut dyn Write) -> Outcome {
+fn mem(_: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     let mut row = |name: &str, range: core::ops::Range<usize>| {
         writeln!(

@@ -2,13 +2,17 @@
 //! The table of console commands, and `help`.
 //!
 //! A command prints to the terminal it is given, at most 80 columns wide, and returns what was wrong as a sentence.
+mod bench;
 mod cpus;
 mod files;
+mod locks;
 mod machine;
 mod memory;
 mod threads;
+mod torture;
 
 use super::shell::{Call, Refusal};
+use crate::thread::ThreadCx;
 use core::fmt::Write;
 
 /// Where a command prints, and what it returns.
@@ -27,11 +31,12 @@ pub struct Command {
     /// Tab completes file names.
     pub takes_paths: bool,
     /// Does it.
-    pub run: fn(&Call, &mut dyn Write) -> Outcome,
+    pub run: fn(&mut ThreadCx, &Call, &mut dyn Write) -> Outcome,
 }
 
 /// All commands, in alphabetical order.
 pub const COMMANDS: &[Command] = &[
+    bench::BENCH,
     files::CAT,
     cpus::CPU,
     cpus::CPUS,
@@ -40,6 +45,8 @@ pub const COMMANDS: &[Command] = &[
     HELP,
     files::HEXDUMP,
     cpus::INTR,
+    locks::LOCKDEBUG,
+    locks::LOCKSTAT,
     machine::LOG,
     files::LS,
     memory::MD,
@@ -53,6 +60,7 @@ pub const COMMANDS: &[Command] = &[
     files::SHA256,
     threads::STRESS,
     threads::THREADS,
+    torture::TORTURE,
     machine::UPTIME,
 ];
 
@@ -73,12 +81,16 @@ const HELP: Command = Command {
     run: help,
 };
 
-fn help(call: &Call, out: &mut dyn Write) -> Outcome {
+fn help(_: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
     let Some(name) = call.words.first() else {
         for c in COMMANDS {
             let width = 30 - c.name.len();
-            writeln!(out, "  {} {:<width$} {}", c.name, c.arguments, c.summary)?;
+            write!(out, "  {} {:<width$} ", c.name, c.arguments)?;
+            if c.arguments.len() > width {
+                write!(out, "\n{:34}", "")?;
+            }
+            writeln!(out, "{}", c.summary)?;
         }
         return Ok(());
     };

@@ -2,7 +2,7 @@
 //! `threads`, `stress`, `selftest`: threads, and whether they work.
 use super::{Command, Outcome};
 use crate::console::shell::{Call, Refusal, interrupted};
-use crate::thread::{self, State};
+use crate::thread::{self, State, ThreadCx};
 use crate::{callout, selftest, stress};
 use bsp::start::stacks;
 use core::fmt::Write;
@@ -18,24 +18,24 @@ pub const THREADS: Command = Command {
     run: threads,
 };
 
-fn threads(call: &Call, out: &mut dyn Write) -> Outcome {
+fn threads(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     writeln!(
         out,
         "  id  name             state     pri  cpu  may run   time ms   switches  stack B"
     )?;
     for t in thread::threads() {
-        if interrupted() {
+        if interrupted(cx) {
             break;
         }
-        let (state, priority, affinity, _) = t.snapshot();
+        let (state, priority, affinity, _) = t.snapshot(cx);
         let state = match state {
             State::Free => continue,
             State::Runnable => "runnable",
             State::Running => "running",
             State::Blocked => "blocked",
         };
-        let ms = thread::cpu_time_ns(t) / 1_000_000;
+        let ms = thread::cpu_time_ns(cx, t) / 1_000_000;
         let switches = t.switches.load(Ordering::Relaxed);
         write!(
             out,
@@ -53,7 +53,7 @@ fn threads(call: &Call, out: &mut dyn Write) -> Outcome {
             _ => writeln!(out, "  {ms:>8}  {switches:>9}        -")?,
         }
     }
-    let [a, b, c, d] = callout::waiting();
+    let [a, b, c, d] = callout::waiting(cx);
     writeln!(out, "callouts waiting: {a} {b} {c} {d}")?;
     Ok(())
 }
@@ -68,12 +68,12 @@ pub const STRESS: Command = Command {
     run: stress,
 };
 
-fn stress(call: &Call, out: &mut dyn Write) -> Outcome {
+fn stress(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
     match call.word(0)? {
-        "start" => stress::start()?,
-        "stop" => return Ok(stress::stop(out)?),
-        "show" => stress::show(out)?,
+        "start" => stress::start(cx)?,
+        "stop" => return Ok(stress::stop(cx, out)?),
+        "show" => stress::show(cx, out)?,
         _ => return Err(call.usage()),
     }
     Ok(())
@@ -89,9 +89,9 @@ pub const SELFTEST: Command = Command {
     run: selftest,
 };
 
-fn selftest(call: &Call, out: &mut dyn Write) -> Outcome {
+fn selftest(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
-    let failed = selftest::run(out, call.words.first().map(|w| w.as_str()))?;
+    let failed = selftest::run(cx, out, call.words.first().map(|w| w.as_str()))?;
     if failed > 0 {
         Err(Refusal(alloc::format!("selftest: {failed} failed")))
     } else {

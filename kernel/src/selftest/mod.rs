@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks of the running machine: what only hardware, or an emulator of it, can show. Each prints its claim.
+mod locks;
+
 use crate::cpu::{self, CpuSet};
-use crate::lock::SpinLock;
-use crate::thread::{self, JoinHandle};
-use crate::{callout, intr};
+use crate::thread::{self, JoinHandle, Kernel, ThreadCx};
+use crate::{callout, intr, lock_order};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,13 +14,16 @@ use bsp::timer::now_ns;
 use bsp::{map, trap};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use sync::domain::Sched;
+use sync::kmutex::KMutex;
+use sync::spl::{splsched, splx};
 
 type Verdict = Result<(), String>;
 
 struct Check {
     name: &'static str,
     claim: &'static str,
-    run: fn() -> Verdict,
+    run: fn(&mut ThreadCx) -> Verdict,
 }
 
 const CHECKS: &[Check] = &[
@@ -50,8 +54,8 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "lock",
-        claim: "a spin lock lets one CPU in at a time",
-        run: lock,
+        claim: "a mutex lets one thread in at a time, adaptive or of a domain",
+        run: locks::lock,
     },
     Check {
         name: "memory",
@@ -74,6 +78,11 @@ const CHECKS: &[Check] = &[
         run: sleep,
     },
     Check {
+        name: "spl",
+        claim: "what spl masks waits, and runs once as soon as it may",
+        run: locks::spl,
+    },
+    Check {
         name: "tickless",
         claim: "an idle CPU takes no timer interrupts",
         run: tickless,
@@ -81,7 +90,7 @@ const CHECKS: &[Check] = &[
 ];
 
 /// Runs all checks, or the one named; returns how many failed.
-pub fn run(out: &mut dyn Write, name: Option<&str>) -> Result<usize, String> {
+pub fn run(cx: &mut ThreadCx, out: &mut dyn Write, name: Option<&str>) -> Result<usize, String> {
     let chosen: Vec<&Check> = CHECKS
         .iter()
         .filter(|c| name.is_none_or(|n| n == c.name))
@@ -90,15 +99,15 @@ pub fn run(out: &mut dyn Write, name: Option<&str>) -> Result<usize, String> {
         let names: Vec<&str> = CHECKS.iter().map(|c| c.name).collect();
         return Err(format!("no such check; there are:\n  {}", names.join(" ")));
     }
-    let failed = report(out, &chosen).map_err(|error| format!("{error}"))?;
+    let failed = report(cx, out, &chosen).map_err(|error| format!("{error}"))?;
     Ok(failed)
 }
 
-fn report(out: &mut dyn Write, checks: &[&Check]) -> Result<usize, fmt::Error> {
+fn report(cx: &mut ThreadCx, out: &mut dyn Write, checks: &[&Check]) -> Result<usize, fmt::Error> {
     let mut failed = 0;
     for check in checks {
         write!(out, "{:<9} {} ... ", check.name, check.claim)?;
-        match (check.run)() {
+        match (check.run)(cx) {
             Ok(()) => writeln!(out, "ok")?,
             Err(reason) => {
                 failed += 1;
@@ -119,88 +128,91 @@ const PRIORITY: u8 = thread::PRIORITY_NORMAL + 4;
 const PATIENCE_NS: u64 = 5_000_000_000;
 
 fn spawn(
+    cx: &mut ThreadCx,
     name: &str,
     priority: u8,
     on: CpuSet,
-    work: impl FnOnce() + Send + 'static,
+    work: impl FnOnce(&mut ThreadCx) + Send + 'static,
 ) -> Result<JoinHandle, String> {
-    thread::spawn(name, priority, on, work).map_err(|error| format!("{error}"))
+    thread::spawn(cx, name, priority, on, work).map_err(|error| format!("{error}"))
 }
 
-fn join(handles: Vec<JoinHandle>) -> Verdict {
+fn join(cx: &mut ThreadCx, handles: Vec<JoinHandle>) -> Verdict {
     let end = now_ns() + PATIENCE_NS;
     handles.into_iter().try_for_each(|h| {
         let id = h.id;
-        require(h.join_until(end), || {
+        require(h.join_until(cx, end), || {
             format!("thread {id} did not end within 5 s")
         })
     })
 }
 
-fn affinity() -> Verdict {
+fn affinity(cx: &mut ThreadCx) -> Verdict {
     let wrong = Arc::new(AtomicU32::new(0));
     let seen = wrong.clone();
     let online = cpu::online();
-    let mover = spawn("mover", PRIORITY, CpuSet::ALL, move || {
+    let mover = spawn(cx, "mover", PRIORITY, CpuSet::ALL, move |cx| {
         for _ in 0..5 {
             for n in online.iter() {
-                thread::set_affinity(thread::current(), CpuSet::only(n));
-                let daif = bsp::cpu::irq_save();
+                thread::set_affinity(cx, thread::current(), CpuSet::only(n));
+                let spl = splsched::<Kernel>();
                 let here = bsp::cpu::index();
-                bsp::cpu::irq_restore(daif);
+                splx::<Sched, Kernel>(spl);
                 seen.fetch_add(u32::from(here != n), Ordering::Relaxed);
             }
         }
     })?;
-    join(alloc::vec![mover])?;
+    join(cx, alloc::vec![mover])?;
     let wrong = wrong.load(Ordering::Relaxed);
     require(wrong == 0, || {
         format!("{wrong} times on a CPU outside its affinity")
     })
 }
 
-static ORDER: SpinLock<heapless::Vec<usize, 8>> = SpinLock::new(heapless::Vec::new());
+static ORDER: KMutex<heapless::Vec<usize, 8>, lock_order::TrialSched> =
+    KMutex::new(heapless::Vec::new());
 
-fn callouts() -> Verdict {
-    ORDER.lock().clear();
-    let note = |n| {
-        let _ = ORDER.lock().push(n);
+fn callouts(cx: &mut ThreadCx) -> Verdict {
+    ORDER.enter(cx).0.clear();
+    let note: callout::Function = |cx, n| {
+        let _ = ORDER.enter(cx).0.push(n);
     };
     let soon = now_ns() + 2_000_000;
-    // With interrupts masked, none runs before all are in the list, however slow this is.
-    let daif = bsp::cpu::irq_save();
-    callout::schedule(soon + 200_000, note, 3);
-    callout::schedule(soon, note, 1);
-    let cancelled = callout::schedule(soon + 50_000, note, 9);
-    callout::schedule(soon + 100_000, note, 2);
-    let took_back = callout::cancel(cancelled);
-    bsp::cpu::irq_restore(daif);
+    // With the clock held off, none runs before all are in the list, however slow this is.
+    let spl = splsched::<Kernel>();
+    callout::schedule(cx, soon + 200_000, note, 3);
+    callout::schedule(cx, soon, note, 1);
+    let cancelled = callout::schedule(cx, soon + 50_000, note, 9);
+    callout::schedule(cx, soon + 100_000, note, 2);
+    let took_back = callout::cancel(cx, cancelled);
+    splx::<Sched, Kernel>(spl);
     let end = now_ns() + PATIENCE_NS;
-    while ORDER.lock().len() < 3 && now_ns() < end {
-        thread::sleep_until(now_ns() + 1_000_000);
+    while ORDER.enter(cx).0.len() < 3 && now_ns() < end {
+        thread::sleep_until(cx, now_ns() + 1_000_000);
     }
-    let order = ORDER.lock().clone();
+    let order = ORDER.enter(cx).0.clone();
     require(took_back && order.as_slice() == [1, 2, 3], || {
         format!("ran {order:?}, cancelled {took_back}")
     })
 }
 
-fn exit() -> Verdict {
+fn exit(cx: &mut ThreadCx) -> Verdict {
     let ran = Arc::new(AtomicU32::new(0));
     for _ in 0..60 {
         let threads = (0..5).map(|_| {
             let ran = ran.clone();
-            spawn("brief", PRIORITY, CpuSet::ALL, move || {
+            spawn(cx, "brief", PRIORITY, CpuSet::ALL, move |_| {
                 ran.fetch_add(1, Ordering::Relaxed);
             })
         });
-        join(threads.collect::<Result<_, _>>()?)?;
+        let threads = threads.collect::<Result<_, _>>()?;
+        join(cx, threads)?;
     }
     let ran = ran.load(Ordering::Relaxed);
     require(ran == 300, || format!("{ran} of 300 threads ran"))
 }
 
-fn heap() -> Verdict {
+fn heap(_: &mut ThreadCx) -> Verdict {
     let before = crate::heap::usage().used_bytes;
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     for round in 0..400usize {
@@ -231,17 +243,17 @@ fn heap() -> Verdict {
     })
 }
 
-fn limit() -> Verdict {
+fn limit(cx: &mut ThreadCx) -> Verdict {
     let go = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::new();
     let refused = loop {
         let wait = go.clone();
-        let work = move || {
+        let work = move |cx: &mut ThreadCx| {
             while !wait.load(Ordering::Acquire) {
-                thread::sleep_until(now_ns() + 1_000_000);
+                thread::sleep_until(cx, now_ns() + 1_000_000);
             }
         };
-        match thread::spawn("filler", PRIORITY, CpuSet::ALL, work) {
+        match thread::spawn(cx, "filler", PRIORITY, CpuSet::ALL, work) {
             Ok(handle) => threads.push(handle),
             Err(error) => break format!("{error}"),
         }
@@ -251,37 +263,13 @@ fn limit() -> Verdict {
     };
     go.store(true, Ordering::Release);
     let started = threads.len();
-    join(threads)?;
+    join(cx, threads)?;
     require(started > 50 && refused.contains("limit"), || {
         format!("after {started} threads: {refused}")
     })
 }
 
-fn lock() -> Verdict {
-    const EACH: u64 = 20_000;
-    let shared = Arc::new((SpinLock::new(0u64), AtomicU32::new(0), AtomicU32::new(0)));
-    let threads = cpu::online().iter().map(|n| {
-        let shared = shared.clone();
-        spawn("locker", PRIORITY, CpuSet::only(n), move || {
-            for _ in 0..EACH {
-                let mut count = shared.0.lock();
-                let inside = shared.1.fetch_add(1, Ordering::Relaxed);
-                shared.2.fetch_max(inside + 1, Ordering::Relaxed);
-                *count += 1;
-                shared.1.fetch_sub(1, Ordering::Relaxed);
-            }
-        })
-    });
-    let threads: Vec<_> = threads.collect::<Result<_, _>>()?;
-    let expected = EACH * threads.len() as u64;
-    join(threads)?;
-    let (count, most) = (*shared.0.lock(), shared.2.load(Ordering::Relaxed));
-    require(count == expected && most == 1, || {
-        format!("counted {count} of {expected}, {most} inside at once")
-    })
-}
-
-fn memory() -> Verdict {
+fn memory(_: &mut ThreadCx) -> Verdict {
     let stack = thread::current().stack();
     let holes = [
         0,
@@ -313,18 +301,18 @@ fn memory() -> Verdict {
     Ok(())
 }
 
-fn preempt() -> Verdict {
+fn preempt(cx: &mut ThreadCx) -> Verdict {
     let here = CpuSet::only(thread::current().cpu());
-    thread::set_affinity(thread::current(), here);
+    thread::set_affinity(cx, thread::current(), here);
     let (stage, looked) = (
         Arc::new(AtomicUsize::new(0)),
         Arc::new(AtomicBool::new(false)),
     );
     let (better, go_on) = (stage.clone(), looked.clone());
-    let handle = spawn("better", PRIORITY, here, move || {
+    let handle = spawn(cx, "better", PRIORITY, here, move |cx| {
         better.store(1, Ordering::Relaxed);
         while !go_on.load(Ordering::Relaxed) {
-            thread::sleep_until(now_ns() + 200_000);
+            thread::sleep_until(cx, now_ns() + 200_000);
         }
         better.store(2, Ordering::Relaxed);
     })?;
@@ -335,23 +323,23 @@ fn preempt() -> Verdict {
         core::hint::spin_loop(); // never gives way: only an interrupt can let it run
     }
     let from_interrupt = stage.load(Ordering::Relaxed);
-    thread::set_affinity(thread::current(), CpuSet::ALL);
-    join(alloc::vec![handle])?;
+    thread::set_affinity(cx, thread::current(), CpuSet::ALL);
+    join(cx, alloc::vec![handle])?;
     require((at_once, from_interrupt) == (1, 2), || {
         format!("at once {at_once}, from the timer {from_interrupt}")
     })
 }
 
-fn share() -> Verdict {
+fn share(cx: &mut ThreadCx) -> Verdict {
     let on = CpuSet::only(cpu::online().iter().last().unwrap_or(0));
     // This thread, better than they, wakes there more often than a slice is long: that must not renew their slices.
-    thread::set_affinity(thread::current(), on);
+    thread::set_affinity(cx, thread::current(), on);
     let stop = Arc::new(AtomicBool::new(false));
     let turns: Arc<[AtomicU64; 3]> = Arc::default();
     let last = Arc::new(AtomicUsize::new(usize::MAX));
     let threads = (0..3).map(|n| {
         let (stop, turns, last) = (stop.clone(), turns.clone(), last.clone());
-        spawn("equal", thread::PRIORITY_NORMAL - 1, on, move || {
+        spawn(cx, "equal", thread::PRIORITY_NORMAL - 1, on, move |_| {
             while !stop.load(Ordering::Relaxed) {
                 if last.swap(n, Ordering::Relaxed) != n {
                     turns[n].fetch_add(1, Ordering::Relaxed);
@@ -363,32 +351,33 @@ fn share() -> Verdict {
     let end = now_ns() + PATIENCE_NS;
     let enough = || turns.iter().all(|t| t.load(Ordering::Relaxed) >= 3);
     while !enough() && now_ns() < end {
-        thread::sleep_until(now_ns() + 5_000_000);
+        thread::sleep_until(cx, now_ns() + 5_000_000);
     }
     stop.store(true, Ordering::Relaxed);
-    thread::set_affinity(thread::current(), CpuSet::ALL);
-    join(threads)?;
+    thread::set_affinity(cx, thread::current(), CpuSet::ALL);
+    join(cx, threads)?;
     require(enough(), || format!("turns: {turns:?}"))
 }
 
-fn sleep() -> Verdict {
+fn sleep(cx: &mut ThreadCx) -> Verdict {
     let early = Arc::new(AtomicU64::new(0));
     let threads = cpu::online().iter().map(|n| {
         let early = early.clone();
-        spawn("sleeper", PRIORITY, CpuSet::only(n), move || {
+        spawn(cx, "sleeper", PRIORITY, CpuSet::only(n), move |cx| {
             for us in [1, 50, 400, 3000] {
                 let until = now_ns() + us * 1000;
-                thread::sleep_until(until);
+                thread::sleep_until(cx, until);
                 early.fetch_max(until.saturating_sub(now_ns()), Ordering::Relaxed);
             }
         })
     });
-    join(threads.collect::<Result<_, _>>()?)?;
+    let threads = threads.collect::<Result<_, _>>()?;
+    join(cx, threads)?;
     let early = early.load(Ordering::Relaxed);
     require(early == 0, || format!("woke {early} ns early"))
 }
 
-fn tickless() -> Verdict {
+fn tickless(cx: &mut ThreadCx) -> Verdict {
     let timer = u32::from(map::IRQ_TIMER);
     let counts = || {
         intr::lines()
@@ -396,7 +385,7 @@ fn tickless() -> Verdict {
             .map_or([0; cpu::CPUS], |line| line.counts)
     };
     let before = counts();
-    thread::sleep_until(now_ns() + 100_000_000);
+    thread::sleep_until(cx, now_ns() + 100_000_000);
     let after = counts();
     // One interrupt ends this sleep; a clock tick of 100 Hz would make ten on each CPU.
     let taken: u32 = after.iter().zip(before).map(|(a, b)| a - b).sum();

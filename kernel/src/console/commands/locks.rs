@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `lockstat`, `lockdebug`: what locks cost, and what is wrong with how they are used.
+use super::{Command, Outcome};
+use crate::console::shell::{Call, Refusal, check_interrupt};
+use crate::console::words::number_in;
+use crate::thread::{Kernel, ThreadCx};
+use crate::{findings, lock_order};
+use alloc::format;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use embedded_hal::delay::DelayNs;
+use sync::kmutex::KMutex;
+use sync::lockdebug;
+use sync::lockstat::{self, Line, Watcher};
+use sync::spl::{splbio, splx};
+
+/// A hold that is too long, ns, unless the limit is higher.
+const LONG_NS: u32 = 3_000_000;
+/// Rows shown unless all are asked for.
+const ROWS: usize = 16;
+
+pub const LOCKSTAT: Command = Command {
+    name: "lockstat",
+    arguments: "[on|off|clear|all]",
+    summary: "what each lock cost: entries, waits, holds",
+    details: "Waits are counted always; entries and holds while it is on, which makes every\n\
+              lock take its slow path. Worst first: those that were waited for longest.\n\
+              all: every lock that was ever entered. clear: from zero again.\n\
+              Example: lockstat on",
+    takes_paths: false,
+    run: lockstat,
+};
+
+fn lockstat(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
+    call.at_most(1)?;
+    match call.words.first().map(|word| word.as_str()) {
+        None => show(cx, out, ROWS),
+        Some("all") => show(cx, out, usize::MAX),
+        Some("clear") => {
+            lockstat::clear();
+            Ok(())
+        }
+        Some(word) => watch(call, out, Watcher::Lockstat, "lockstat", word),
+    }
+}
+
+/// Switches a watcher, by the word that was typed.
+fn watch(call: &Call, out: &mut dyn Write, watcher: Watcher, name: &str, word: &str) -> Outcome {
+    let on = match word {
+        "on" => true,
+        "off" => false,
+        _ => return Err(call.usage()),
+    };
+    lockstat::set_watching::<Kernel>(watcher, on);
+    Ok(writeln!(out, "{name} is {word}")?)
+}
+
+fn show(cx: &mut ThreadCx, out: &mut dyn Write, rows: usize) -> Outcome {
+    let mut lines: Vec<Line> = lockstat::lines().collect();
+    let waited = |line: &Line| line.spin_ns + line.block_ns;
+    let number = |line: &Line| {
+        let same = lines.iter().filter(|other| other.class == line.class);
+        let before = same.clone().filter(|other| other.address < line.address);
+        (same.count() > 1).then(|| before.count())
+    };
+    let mut named: Vec<_> = lines.iter().map(|line| (*line, number(line))).collect();
+    named.sort_by_key(|(line, number)| {
+        let worst = (waited(line), line.contentions, line.acquisitions);
+        (core::cmp::Reverse(worst), line.class, *number)
+    });
+    writeln!(
+        out,
+        "class         kind     domain     entered    waits   spun us blocked us  held us"
+    )?;
+    for (line, number) in named.iter().take(rows) {
+        let name = match number {
+            Some(n) => format!("{}.{n}", line.class),
+            None => line.class.into(),
+        };
+        writeln!(
+            out,
+            "{name:<13} {:<8} {:<6} {:>11} {:>8} {:>9} {:>10} {:>8}",
+            line.lock,
+            line.domain,
+            line.acquisitions,
+            line.contentions,
+            line.spin_ns / 1000,
+            line.block_ns / 1000,
+            line.longest_hold_ns / 1000,
+        )?;
+        check_interrupt(cx)?;
+    }
+    let state = if lockstat::is_watching(Watcher::Lockstat) {
+        "on"
+    } else {
+        "off"
+    };
+    write!(out, "lockstat is {state}; {} locks", lines.len())?;
+    if lines.len() > rows {
+        write!(out, ", {} shown (lockstat all)", rows)?;
+    }
+    if lockstat::overflows() > 0 {
+        write!(out, "; {} found no room", lockstat::overflows())?;
+    }
+    lines.clear();
+    Ok(writeln!(out)?)
+}
+
+pub const LOCKDEBUG: Command = Command {
+    name: "lockdebug",
+    arguments: "[on|off|clear|limit US|try]",
+    summary: "check how locks are used",
+    details: "Looks at order, context and long holds of every lock that is entered. What it\n\
+              finds goes to the log, once for each kind, and is counted here. limit: how\n\
+              long an interrupt-safe lock may be held, in microseconds (1000 unless told).\n\
+              clear: forgets findings and order.\n\
+              try: makes three mistakes that do no harm, to show how they are found.\n\
+              Example: lockdebug on",
+    takes_paths: false,
+    run: lockdebug,
+};
+
+fn lockdebug(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
+    match call.words.first().map(|word| word.as_str()) {
+        None => {}
+        Some("limit") => {
+            call.at_most(2)?;
+            let limit_us = number_in(call.word(1)?, 1..=10_000_000)?;
+            lockdebug::set_hold_limit_ns(limit_us * 1000);
+            return Ok(());
+        }
+        Some("clear") => {
+            call.at_most(1)?;
+            findings::clear();
+            return Ok(());
+        }
+        Some("try") => {
+            call.at_most(1)?;
+            return try_mistakes(cx, out);
+        }
+        Some(word) => {
+            call.at_most(1)?;
+            return watch(call, out, Watcher::Lockdebug, "lockdebug", word);
+        }
+    }
+    let reports = lockdebug::reports::<Kernel>();
+    for report in reports.iter().flatten() {
+        writeln!(out, "{:>6}x  {report}", report.count)?;
+    }
+    let (held, found) = lockdebug::overflows();
+    let state = if lockstat::is_watching(Watcher::Lockdebug) {
+        "on"
+    } else {
+        "off"
+    };
+    let count = reports.iter().flatten().count();
+    writeln!(out, "lockdebug is {state}; {count} kinds of mistake found")?;
+    if held + found > 0 {
+        writeln!(out, "no room for {held} locks held, {found} findings")?;
+    }
+    Ok(())
+}
+
+/// Makes a mistake of each kind that a thread can make and live.
+fn try_mistakes(cx: &mut ThreadCx, out: &mut dyn Write) -> Outcome {
+    if !lockstat::is_watching(Watcher::Lockdebug) {
+        return Err(Refusal(
+            "lockdebug is off; lockdebug on switches it on".into(),
+        ));
+    }
+    let pair = [const { KMutex::<(), lock_order::Trial>::new(()) }; 2];
+    for [first, second] in [[0, 1], [1, 0]] {
+        let (_held, _) = pair[first].enter(cx);
+        // SAFETY: that nothing is held is the mistake: the types would not let it by. Nobody else has these locks.
+        let mut claimed = unsafe { ThreadCx::assume() };
+        drop(pair[second].enter(&mut claimed));
+    }
+    let masked = splbio::<Kernel>();
+    drop(pair[0].enter(cx)); // it may sleep, had it an owner
+    splx::<_, Kernel>(masked);
+    let long = KMutex::<(), lock_order::TrialBio>::new(());
+    let (held, _) = long.enter(cx);
+    bsp::timer::Spin.delay_ns(LONG_NS);
+    drop(held);
+    Ok(writeln!(
+        out,
+        "3 mistakes made: order, context, a hold of {} ms",
+        LONG_NS / 1_000_000
+    )?)
+}
