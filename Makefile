@@ -7,13 +7,17 @@ FIRMWARE := $(addprefix .cache/firmware/,bl31.bin start4.elf fixup4.dat LICENCE.
 # The card's size in MiB, a power of two; and further arguments, see `make run ARGS=--help`.
 SIZE     ?= 256
 ARGS     ?=
+# The model checkers' builds of the locks.
+LOOM     := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo
+SHUTTLE  := RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo
+MODEL    := -p sync --profile model --test model
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel tools image run test check picture clean FORCE
+.PHONY: help setup kernel tools image run test check model mutants miri bench-locks picture clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: Rust target, QEMU, firmware (asks for nothing)
 	@tools/setup.sh
@@ -33,8 +37,28 @@ test: image ## host tests, then QEMU tests; ends with "N passed, N failed"
 check: setup ## rustfmt, clippy with warnings denied, import rules of the workspace
 	cargo fmt --all -- --check
 	cargo clippy -q --all-targets -- -D warnings
-	cargo clippy -q --release -p bsp -p kernel --target $(TARGET) -- -D warnings
+	$(LOOM) clippy -q $(MODEL) -- -D warnings
+	$(SHUTTLE) clippy -q $(MODEL) -- -D warnings
+	cargo clippy -q --release -p bsp -p kernel --features kernel/probes --target $(TARGET) -- -D warnings
 	cargo run -q -p tools --bin layering
+
+model: ## model checks of the locks: each prints its bound and how much it explored
+	$(LOOM) test $(MODEL) -- --nocapture
+	$(SHUTTLE) test $(MODEL) -- --nocapture
+
+miri: ## the locks' host tests under Miri: undefined behaviour, data races, leaks
+	@cargo +nightly miri --version >/dev/null 2>&1 || \
+		rustup toolchain install nightly --profile minimal --component miri,rust-src
+	MIRIFLAGS=-Zmiri-permissive-provenance cargo +nightly miri test -p sync --features host
+
+mutants: ## weaken the locks, one place at a time: a check must fail for each
+	@cargo run -q -p tools --bin mutants
+
+bench-locks: image ## count the instructions of locks' paths and waits (ARGS=--verbose lists them)
+	@cargo build -q --release -p kernel --bin probes --features probes --target $(TARGET)
+	@cargo build -q -p tools -p qemu-tests
+	@target/debug/session --icount "bench cv" >out/bench-cv.txt
+	@target/debug/bench_locks --console out/bench-cv.txt $(ARGS) target/$(TARGET)/release/probes
 
 picture: image ## draw docs/console.svg from a session in QEMU
 	@cargo build -q -p tools -p qemu-tests

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Host tools: kernel image, SD card image, the QEMU command, the import rules.
+//! Host tools: kernel image, SD card image, the QEMU command, the import rules, the mutants of the locks.
+//! Host tools: kernel image, SD card image, the QEMU command, the import rules, instruction counts.
 //!
 //! The programs in `src/bin/` only parse arguments; what they do is here, so that the tests
 //! do the same.
@@ -10,6 +11,8 @@ pub mod dtb;
 pub mod kimage;
 pub mod ksyms;
 pub mod layering;
+pub mod mutants;
+pub mod paths;
 pub mod qemu;
 
 use std::path::{Path, PathBuf};
