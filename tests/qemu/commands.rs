@@ -40,7 +40,9 @@ fn start() -> Console {
 /// All commands, and their arguments from `help NAME`.
 fn listed(console: &mut Console) -> Vec<Listed> {
     let list = console.command("help");
-    let names = list.lines().filter_map(|l| l.split_whitespace().next());
+    // A line that is indented further goes on with the summary of the one before.
+    let lines = list.lines().filter(|l| !l.starts_with("   "));
+    let names = lines.filter_map(|l| l.split_whitespace().next());
     let names: Vec<String> = names.map(str::to_owned).collect();
     assert!(names.len() >= 22, "{list}");
     assert!(names.is_sorted(), "{names:?}");

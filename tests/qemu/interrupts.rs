@@ -95,3 +95,23 @@ fn interrupts_are_counted() {
     assert!(uart[0] > 0 && uart[1..] == [0, 0, 0], "{table}");
     assert!(counts("timer").iter().all(|n| *n > 0), "{table}");
 }
+
+#[test]
+fn what_spl_masks_is_deferred_and_runs_once() {
+    claim("interrupts that spl masks are deferred, run once each, and intr counts both");
+    let mut console = Machine::new().start();
+    let check = console.command("selftest spl");
+    assert!(check.ends_with("1 passed, 0 failed"), "{check}");
+    let table = console.command("intr");
+    // The check sets each line pending so often: with nothing held, or with something that masks it.
+    for (name, deferred, handled) in [
+        ("trial bio", "3", "4"),
+        ("trial net", "2", "3"),
+        ("trial tty", "1", "1"),
+    ] {
+        let row = table.lines().find(|row| row.contains(name));
+        let row = row.unwrap_or_else(|| panic!("no {name}:\n{table}"));
+        let words: Vec<&str> = row.split_whitespace().rev().take(5).collect();
+        assert_eq!(words, ["0", "0", "0", handled, deferred], "{table}");
+    }
+}

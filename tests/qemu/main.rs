@@ -14,6 +14,8 @@ mod device_tree;
 mod faults;
 mod harness;
 mod interrupts;
+mod locks;
 mod memory;
 mod power;
 mod smp;
+mod watchers;

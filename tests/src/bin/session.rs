@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Boots the card in QEMU, types each argument at the console, and prints what a person would have seen from the
-//! first prompt on. For the pictures in the documents: `make picture`.
+//! first prompt on. For the pictures in the documents (`make picture`), and with `--icount` first for what is counted in
+//! instructions (`make bench-locks`).
 
 use std::time::Duration;
 
@@ -10,12 +11,20 @@ use qemu_tests::{Machine, PROMPT};
 const IDLE: Duration = Duration::from_secs(10);
 
 fn main() {
-    // -snapshot: the card stays as it is.
+    let mut lines = std::env::args().skip(1).peekable();
+    let counts = lines.next_if(|first| first == "--icount").is_some();
     let card = tools::out_dir().join("card.img");
-    let mut console = Machine::new().card(card).args(["-snapshot"]).start();
+    let mut machine = Machine::new().card(card);
+    if counts {
+        machine = machine.icount();
+    }
+    // -snapshot: the card stays as it is.
+    let mut console = machine.args(["-snapshot"]).start();
     let boot = console.prompt().len();
-    std::thread::sleep(IDLE);
-    for line in std::env::args().skip(1) {
+    if !counts {
+        std::thread::sleep(IDLE);
+    }
+    for line in lines {
         console.command(&line);
     }
     let log = console.log();
