@@ -3,8 +3,12 @@
 use super::Rng;
 use super::place::{Pair, dawdle};
 use crate::thread;
+use bsp::timer::now_ns;
 use core::sync::atomic::{AtomicBool, Ordering};
 use sync::domain::{Cx, MaySleep};
+
+/// Between two looks at a lock that is taken.
+const TURN_NS: u64 = 50_000;
 
 /// Looks whether it is free, and takes it some time later: two that look at the same time are both let in.
 pub struct BrokenLock {
@@ -22,7 +26,8 @@ impl BrokenLock {
 
     pub fn enter<K: MaySleep>(&self, cx: &mut Cx<K>, rng: &mut Rng) {
         while self.taken.load(Ordering::Acquire) {
-            thread::yield_now(cx); // its holder may be behind us
+            // Not a yield: the holder may be less urgent, and nobody lends it priority here.
+            thread::sleep_until(cx, now_ns() + TURN_NS);
         }
         dawdle(cx, rng);
         self.taken.store(true, Ordering::Relaxed);
