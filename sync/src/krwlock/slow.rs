@@ -91,7 +91,7 @@ impl Core {
                 return;
             }
         }
-        self.enter_read_slow::<M>(kind, free);
+        self.enter_slow::<M>(kind, Want::Read, free);
     }
 
     #[inline(always)]
@@ -109,7 +109,7 @@ impl Core {
                 return;
             }
         }
-        self.enter_write_slow::<M>(kind, free);
+        self.enter_slow::<M>(kind, Want::Write, free);
     }
 
     #[inline(always)]
@@ -137,33 +137,20 @@ impl Core {
         }
     }
 
-    /// `announced`: the fast way left its note, and its count, behind.
+    /// `announced`: the fast way left its note, and a reader its count, behind.
     #[cold]
     #[inline(never)]
-    fn enter_read_slow<M: Machine>(&self, kind: &'static Kind, announced: bool) {
+    fn enter_slow<M: Machine>(&self, kind: &'static Kind, want: Want, announced: bool) {
         self.probe.arrive::<M>(kind, &self.word, SLOW);
         let turnstiles = M::turnstiles().lock::<M>();
-        if announced {
-            M::current().held[0].store(0, Ordering::Relaxed);
-            // ORDERING: Relaxed: nothing was read or written in between.
-            self.word.fetch_sub(READER, Ordering::Relaxed);
-        }
-        self.enter_or_block(kind, turnstiles, Want::Read);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_write_slow<M: Machine>(&self, kind: &'static Kind, announced: bool) {
-        self.probe.arrive::<M>(kind, &self.word, SLOW);
-        let turnstiles = M::turnstiles().lock::<M>();
-        if announced {
-            M::current().held[0].store(0, Ordering::Relaxed);
-        }
-        self.enter_or_block(kind, turnstiles, Want::Write);
-    }
-
-    fn enter_or_block<M: Machine>(&self, kind: &'static Kind, turnstiles: Locked<M>, want: Want) {
         let (me, ts) = (M::current(), &self.turnstile);
+        if announced {
+            me.held[0].store(0, Ordering::Relaxed);
+            if want == Want::Read {
+                // ORDERING: Relaxed: nothing was read or written in between.
+                self.word.fetch_sub(READER, Ordering::Relaxed);
+            }
+        }
         let mut wait = Wait::<M>::new();
         if me.holds(ts) {
             self.probe.recursion::<M>(kind);
