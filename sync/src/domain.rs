@@ -6,10 +6,13 @@
 //! is held. `Bio`, `Net` and `Tty` are unordered between themselves: no thread and no handler holds locks of two of them.
 //! `Vm` stands above the three, then come `Sched` and `High`; `Thread`, below all, masks nothing, and its locks sleep.
 //!
-//! One order the types do not see, that which interrupts make: a disk handler that comes on top of a thread with a
-//! network lock waits, if it has to, with that lock held. On two CPUs that can close a circle, each holder lying
-//! under a handler that waits for the other. It needs handlers of two device domains on two CPUs, so a machine must
-//! either run the handlers of all of them on one CPU, as the kernel does, or not let them spin on top of such holders.
+//! Interrupts would make an order between the three after all: a disk handler that comes on top of a thread with a
+//! network lock, and waits for a disk lock, waits with the network lock held; a network handler on another CPU may do the
+//! same the other way round, and each holder lies under a handler that waits for the other. So a *direct* handler,
+//! which runs on top of whom it interrupted and cannot give the CPU back, enters only locks of the domains above its
+//! device's: whoever holds one of those has all device handlers held off, and what may still come on top of it is
+//! ordered, Sched below High. A handler that needs its device's lock is *threaded*: its context is [`Thread`],
+//! and while it waits, whom it interrupted goes on.
 //!
 //! A [`Cx<K>`](Cx) says what the code that holds it may do: `K` is the innermost lock's class, or [`Thread`] or
 //! [`Interrupt`] where none is held. Acquiring a lock borrows the token for as long as the guard lives and gives another
@@ -125,32 +128,33 @@ unsafe impl MaySleep for Thread {}
 // SAFETY: nothing is held.
 unsafe impl MayWake for Thread {}
 // SAFETY: nothing is held, and the scheduler's locks hold these interrupts off.
-unsafe impl<D: InterruptDomain + AtOrBelow<Sched>> MayWake for Interrupt<D> {}
+unsafe impl<D: InterruptDomain + DirectEnters<Sched>> MayWake for Interrupt<D> {}
 // SAFETY: nothing is held, and no class is Thread.
 unsafe impl<C: LockClass> Before<C> for Thread {}
 
-/// The context of an interrupt handler of domain `D`, with no lock held.
+/// The context of a direct interrupt handler of domain `D`, with no lock held. (That of a threaded one is [`Thread`].)
 pub struct Interrupt<D>(PhantomData<D>);
 
-// SAFETY: nothing is held, and no class is an Interrupt; `AtOrBelow` leaves domain Thread out.
+// SAFETY: nothing is held, and no class is an Interrupt; `DirectEnters` leaves domain Thread out.
 unsafe impl<D: InterruptDomain, C: LockClass> Before<C> for Interrupt<D> where
-    D: AtOrBelow<C::Domain>
+    D: DirectEnters<C::Domain>
 {
 }
 
-/// An interrupt of `Self` may take locks of `D`: its own domain's, or those above.
+/// A direct handler of domain `Self` may enter locks of `D`: of those that hold all device interrupts off.
 #[diagnostic::on_unimplemented(
-    message = "an interrupt handler of domain `{Self}` may not acquire locks of domain `{D}`"
+    message = "a direct interrupt handler of domain `{Self}` may not enter locks of domain `{D}`",
+    note = "it cannot give the CPU back to whom it interrupted; a handler that needs its device's lock is a threaded one"
 )]
-pub trait AtOrBelow<D: Domain> {}
+pub trait DirectEnters<D: Domain> {}
 
-macro_rules! at_or_below {
-    ($($low:ident: $($high:ident)*;)*) => {$($(impl AtOrBelow<$high> for $low {})*)*};
+macro_rules! direct_enters {
+    ($($low:ident: $($high:ident)*;)*) => {$($(impl DirectEnters<$high> for $low {})*)*};
 }
-at_or_below! {
-    Bio: Bio Vm Sched High;
-    Net: Net Vm Sched High;
-    Tty: Tty Vm Sched High;
+direct_enters! {
+    Bio: Vm Sched High;
+    Net: Vm Sched High;
+    Tty: Vm Sched High;
     Sched: Sched High;
     High: High;
 }

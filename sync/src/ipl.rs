@@ -6,7 +6,7 @@
 use core::fmt;
 
 /// A class of interrupts, lowest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ipl {
     /// Software: callouts.
     SoftClock,
@@ -29,6 +29,19 @@ pub enum Ipl {
 }
 
 impl Ipl {
+    /// All classes, lowest first: each at its own number.
+    pub const ALL: [Ipl; 9] = [
+        Ipl::SoftClock,
+        Ipl::SoftBio,
+        Ipl::SoftNet,
+        Ipl::SoftSerial,
+        Ipl::Bio,
+        Ipl::Net,
+        Ipl::Tty,
+        Ipl::Sched,
+        Ipl::High,
+    ];
+
     /// The classes that devices, the clock and processors interrupt at, lowest first.
     pub const HARDWARE: [Ipl; 5] = [Ipl::Bio, Ipl::Net, Ipl::Tty, Ipl::Sched, Ipl::High];
 

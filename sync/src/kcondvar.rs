@@ -129,7 +129,7 @@ impl<M: Machine> KCondvar<M> {
         }
         guard.mutex().exit_bare();
         assert!(
-            me.mask().is_open(),
+            me.may_sleep(),
             "a thread waits for a condition with interrupts masked"
         );
         let wakeup = loop {

@@ -144,7 +144,7 @@ impl<T: ?Sized, C: LockClass> KMutex<T, C> {
         deadline_ns: u64,
     ) -> Option<(KMutexGuard<'a, T, C, K>, Cx<'a, C>)> {
         let me = C::Machine::current();
-        me.raise::<C::Domain>();
+        me.raise::<C::Domain, C::Machine>();
         let slow = || (self.core).enter_slow::<C::Machine>(Self::KIND, Some(deadline_ns));
         if !self.core.try_enter(me) && slow() == Outcome::TimedOut {
             me.lower::<C::Domain, C::Machine>();
@@ -170,7 +170,7 @@ impl<T: ?Sized, C: LockClass> KMutex<T, C> {
     #[inline(always)]
     pub(crate) fn enter_bare(&self) {
         let me = C::Machine::current();
-        me.raise::<C::Domain>();
+        me.raise::<C::Domain, C::Machine>();
         if !self.core.try_enter(me) {
             let _granted = self.core.enter_slow::<C::Machine>(Self::KIND, None);
         }

@@ -6,6 +6,7 @@
 extern crate std;
 
 mod atomic;
+pub mod delivery;
 pub mod domain;
 #[cfg(feature = "host")]
 pub mod host;

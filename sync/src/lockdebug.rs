@@ -266,7 +266,7 @@ mod checker {
         let me = M::current();
         let interrupt = M::interrupt();
         if !kind.spins {
-            if interrupt.is_some() || !me.mask().is_open() {
+            if interrupt.is_some() || !me.may_sleep() {
                 let class = kind.class;
                 report::<M>(Finding::SleepsWhileMasked { class, interrupt }, 0);
             }

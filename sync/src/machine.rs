@@ -9,6 +9,7 @@ use crate::atomic::{
 use crate::domain::{Cx, Domain, MayWake};
 use crate::ipl::Ipl;
 use crate::lockdebug::Report;
+use crate::spl::PENDING_EAGER;
 use crate::turnstile::{Blocked, Turnstiles};
 
 /// The machine under the locks: threads that can be parked, a clock, and deferred interrupts.
@@ -38,11 +39,14 @@ pub trait Machine: Sized + 'static {
     /// Nanoseconds since some start.
     fn now_ns() -> u64;
 
-    /// Once in each turn of a spin loop.
+    /// Once in each turn of a spin loop; may let another thread have the CPU for a while.
     fn relax();
 
     /// Runs what is [pending](KThread::pending) and no longer masked. Any context; called as spl drops.
     fn run_pending();
+
+    /// spl of the current thread was raised, and [`PENDING_EAGER`] is set. Any context.
+    fn spl_raised() {}
 
     /// The class of the interrupt whose handler executes this.
     fn interrupt() -> Option<Ipl>;
@@ -59,7 +63,10 @@ pub const MAX_HELD: usize = 8;
 pub struct KThread {
     /// Counts of spl holds; see [`crate::spl`]. Written by this thread and its interrupts only.
     pub(crate) spl: AtomicU64,
-    /// What waits for spl to drop: `PENDING_` bits of [`crate::spl`]. Set on the CPU that runs this thread.
+    /// The part of `spl` that came with a borrowed CPU; see [`KThread::borrow`].
+    pub(crate) lent: AtomicU64,
+    /// What waits for spl to drop: `PENDING_` bits of [`crate::spl`]. Set on the CPU that runs this thread, except for
+    /// `PENDING_EAGER`; so all but loads are read-modify-writes.
     pub pending: AtomicU32,
     /// Reader-writer locks that this thread holds, as `krwlock` notes them; the first place is the fast path's. 0: free.
     pub(crate) held: [AtomicUsize; MAX_HELD],
@@ -86,6 +93,7 @@ impl KThread {
     pub const fn new(base: u8) -> Self {
         Self {
             spl: AtomicU64::new(0),
+            lent: AtomicU64::new(0),
             pending: AtomicU32::new(0),
             held: [
                 AtomicUsize::new(0), AtomicUsize::new(0),
@@ -133,7 +141,8 @@ impl KThread {
         self.cancelled.store(false, Ordering::Relaxed);
         self.granted.store(false, Ordering::Relaxed);
         self.spl.store(D::HOLD, Ordering::Relaxed);
-        self.pending.store(0, Ordering::Relaxed);
+        self.lent.store(0, Ordering::Relaxed);
+        self.pending.fetch_and(PENDING_EAGER, Ordering::Relaxed);
         M::turnstiles().set_base::<M, K>(cx, self, base);
     }
 }

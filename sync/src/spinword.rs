@@ -40,7 +40,7 @@ impl SpinWord {
     #[inline]
     pub fn lock<M: Machine>(&self) -> Held<'_, M> {
         let thread = M::current();
-        thread.raise::<Sched>();
+        thread.raise::<Sched, M>();
         // ORDERING: (1) Acquire.
         while self
             .taken

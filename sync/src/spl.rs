@@ -14,6 +14,18 @@
 //! it stores the new counts first (1) and looks at `pending` after (2). An interrupt between the two is no longer
 //! masked and runs at once; one before is seen.
 //!
+//! Whether the word alone holds interrupts off, or the interrupt controller with it, is the policy's matter
+//! ([`delivery`](crate::delivery)). Under `Eager` the bit [`PENDING_EAGER`] stays set, so that every release goes to the
+//! machine, and a raise does too: it stores the counts first (3) and looks at `pending` after (4). The word is what
+//! masks, and the controller follows it, so each point between is safe:
+//! - an interrupt before (3) is not masked, and runs;
+//! - one between (3) and the controller's change is masked by the word, and its arrival changes the controller;
+//! - the bit set before (4) is seen. Set after, the raise is one of the policy before, whose arrivals do what the raise
+//!   has left out, and the new policy begins with the mask that (3) has stored;
+//! - the bit cleared before (4): the same. Cleared between (4) and the controller's change: that change finds another
+//!   policy, and does nothing;
+//! - in a release, the bit set or cleared before (2) is seen; after it, the policy begins with the mask that (1) stored.
+//!
 //! # Contexts
 //! Any.
 //!
@@ -30,6 +42,7 @@ use crate::domain::{Bio, Domain, High, Net, Sched, Tty, Vm};
 use crate::ipl::Ipl;
 use crate::machine::{KThread, Machine};
 use core::marker::PhantomData;
+use core::ops::Add;
 
 /// A set of masked interrupt classes, as counts of holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +52,34 @@ pub struct Mask(u64);
 pub const PENDING_INTERRUPT: u32 = 1;
 /// Bit of [`KThread::pending`]: another thread should run.
 pub const PENDING_RESCHED: u32 = 2;
+/// Bit of [`KThread::pending`]: soft interrupts are waiting.
+pub const PENDING_SOFT: u32 = 4;
+/// Bit of [`KThread::pending`]: nothing waits, but each change of spl goes to the machine. Stays until
+/// [`KThread::set_eager`] takes it away.
+pub const PENDING_EAGER: u32 = 8;
 
 impl Mask {
     /// Nothing masked.
     pub const OPEN: Mask = Mask(0);
 
+    /// Held by a thread that runs on another's CPU: it masks nothing, but is not open, so its bearer keeps the CPU.
+    pub const BORROWED: Mask = Mask(1 << 40);
+
     /// What one hold of domain `D` masks.
     pub const fn of<D: Domain>() -> Mask {
         Mask(D::HOLD)
+    }
+
+    /// What a handler of `class` holds off while it runs: its class and all below. Nothing, for a software class.
+    pub const fn of_class(class: Ipl) -> Mask {
+        match class {
+            Ipl::Bio => Mask(Bio::HOLD),
+            Ipl::Net => Mask(Bio::HOLD | Net::HOLD),
+            Ipl::Tty => Mask(Vm::HOLD),
+            Ipl::Sched => Mask(Sched::HOLD),
+            Ipl::High => Mask(High::HOLD),
+            Ipl::SoftClock | Ipl::SoftBio | Ipl::SoftNet | Ipl::SoftSerial => Mask::OPEN,
+        }
     }
 
     /// True if interrupts of `class` are held off.
@@ -62,9 +95,38 @@ impl Mask {
         self.0 & covers != 0
     }
 
-    /// True if nothing is masked.
+    /// The highest hardware class that is masked: the rung of a ladder that this set stands on.
+    pub const fn level(self) -> Option<Ipl> {
+        let counts = self.0 & (Self::BORROWED.0 - 1);
+        match counts.checked_ilog2() {
+            Some(bit) => Some(Ipl::HARDWARE[bit as usize / 8]),
+            None => None,
+        }
+    }
+
+    /// True if nothing is masked, nor the CPU [borrowed](Mask::BORROWED).
     pub const fn is_open(self) -> bool {
         self.0 == 0
+    }
+
+    /// The counts, domain by domain.
+    fn counts(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+}
+
+/// The holds of both together.
+impl Add for Mask {
+    type Output = Mask;
+
+    #[inline]
+    fn add(self, other: Mask) -> Mask {
+        let mut both = self.counts().into_iter().zip(other.counts());
+        debug_assert!(
+            both.all(|(a, b)| a.checked_add(b).is_some()),
+            "over 255 holds: {self:x?} and {other:x?}"
+        );
+        Mask(self.0.wrapping_add(other.0))
     }
 }
 
@@ -77,7 +139,7 @@ impl KThread {
 
     /// Adds a hold of domain `D`. The current thread's only.
     #[inline(always)]
-    pub(crate) fn raise<D: Domain>(&self) {
+    pub(crate) fn raise<D: Domain, M: Machine>(&self) {
         if D::HOLD != 0 {
             let word = self.spl.load(Ordering::Relaxed);
             debug_assert!(
@@ -86,8 +148,11 @@ impl KThread {
                 D::NAME
             );
             self.spl
-                .store(word.wrapping_add(D::HOLD), Ordering::Relaxed);
+                .store(word.wrapping_add(D::HOLD), Ordering::Relaxed); // (3)
             compiler_barrier();
+            if self.pending.load(Ordering::Relaxed) & PENDING_EAGER != 0 {
+                M::spl_raised(); // (4)
+            }
         }
     }
 
@@ -105,6 +170,62 @@ impl KThread {
             }
         }
     }
+
+    /// Adds holds beside those that there are: a handler's, as it begins. The current thread's only, IRQ masked.
+    #[inline]
+    pub fn add_holds(&self, mask: Mask) {
+        self.set_holds(self.mask() + mask);
+    }
+
+    /// Takes holds away that [`add_holds`](KThread::add_holds) has added. What they held off is for the caller to look
+    /// at. The current thread's only, IRQ masked.
+    #[inline]
+    pub fn drop_holds(&self, mask: Mask) {
+        let held = self.mask();
+        let mut both = held.counts().into_iter().zip(mask.counts());
+        debug_assert!(both.all(|(a, b)| a >= b), "{held:x?} has not {mask:x?}");
+        self.set_holds(Mask(held.0.wrapping_sub(mask.0)));
+    }
+
+    /// Makes `mask` all that is held: of a thread that is about to run here. The current thread's only, or that of one
+    /// that does not run; IRQ masked.
+    #[inline]
+    pub fn set_holds(&self, mask: Mask) {
+        compiler_barrier();
+        self.spl.store(mask.0, Ordering::Relaxed);
+        compiler_barrier();
+    }
+
+    /// Borrows the CPU of `lender` for an interrupt of `class`: beside its own, this thread has the lender's holds, those of
+    /// the interrupt, and [`BORROWED`](Mask::BORROWED). It does not run, and is about to; IRQ masked.
+    pub fn borrow(&self, lender: Mask, class: Ipl) {
+        let lent = lender + Mask::of_class(class) + Mask::BORROWED;
+        self.lent.store(lent.0, Ordering::Relaxed);
+        self.add_holds(lent);
+    }
+
+    /// Has nothing of its lender's any more; whatever it holds itself it keeps. The current thread's only, IRQ masked.
+    pub fn give_back(&self) {
+        self.drop_holds(Mask(self.lent.swap(0, Ordering::Relaxed)));
+    }
+
+    /// True if this thread holds nothing off itself, whatever came with a CPU that it borrowed. The current thread's only.
+    pub fn may_sleep(&self) -> bool {
+        self.spl.load(Ordering::Relaxed) == self.lent.load(Ordering::Relaxed)
+    }
+
+    /// From now on each change of this thread's spl goes to the machine, or no longer. Any context, any thread's.
+    ///
+    /// While the policy of a CPU is `Eager`, every thread that runs there must have this; so it is set before that policy
+    /// begins on any CPU, and taken away after it has ended on all.
+    pub fn set_eager(&self, eager: bool) {
+        // ORDERING: what makes a CPU change its policy makes it see this.
+        if eager {
+            self.pending.fetch_or(PENDING_EAGER, Ordering::Relaxed);
+        } else {
+            self.pending.fetch_and(!PENDING_EAGER, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What [`splraise`] held off, for [`splx`]. Dropping it is not giving it back: that is said, as it always was.
@@ -116,7 +237,7 @@ pub struct Spl<D> {
 /// Holds off the interrupts of domain `D` on this CPU, beside what is held off already.
 #[inline(always)]
 pub fn splraise<D: Domain, M: Machine>() -> Spl<D> {
-    M::current().raise::<D>();
+    M::current().raise::<D, M>();
     Spl {
         _domain: PhantomData,
     }
@@ -167,6 +288,7 @@ pub fn splhigh<M: Machine>() -> Spl<High> {
 #[cfg(all(test, feature = "host"))]
 mod tests {
     use super::*;
+    use crate::domain::{Cx, Thread};
     use crate::host::Host;
     use std::vec::Vec;
 
@@ -185,7 +307,7 @@ mod tests {
         macro_rules! one {
             ($d:ty) => {
                 if add {
-                    thread.raise::<$d>()
+                    thread.raise::<$d, Host>()
                 } else {
                     thread.lower::<$d, Host>()
                 }
@@ -266,5 +388,55 @@ mod tests {
             (0..u8::MAX).for_each(|_| change(&thread, domain, false));
             assert_eq!(thread.mask(), Mask::OPEN);
         }
+    }
+    #[test]
+    fn a_borrowed_cpu_masks_nothing_and_is_not_open() {
+        let thread = KThread::new(0);
+        thread.add_holds(Mask::BORROWED);
+        assert_eq!(thread.mask().level(), None);
+        check(&thread, &[]);
+        assert!(!thread.mask().is_open());
+        change(&thread, 1, true);
+        assert_eq!(thread.mask().level(), Some(Ipl::Net));
+        check(&thread, &[1]);
+        thread.drop_holds(Mask::BORROWED + Mask::of::<Net>());
+        assert!(thread.mask().is_open());
+    }
+
+    #[test]
+    fn the_level_is_the_highest_class_of_the_set() {
+        let set = |classes: u32| {
+            let of = |(n, class)| match classes >> n & 1 {
+                0 => Mask::OPEN,
+                _ => Mask::of_class(class),
+            };
+            let masks = Ipl::HARDWARE.into_iter().enumerate().map(of);
+            masks.fold(Mask::OPEN, |all, one| all + one)
+        };
+        for classes in 0..1 << Ipl::HARDWARE.len() {
+            let mut down = (0..Ipl::HARDWARE.len()).rev();
+            let highest = down.find(|n| classes >> n & 1 != 0);
+            assert_eq!(set(classes).level(), highest.map(|n| Ipl::HARDWARE[n]));
+        }
+    }
+
+    #[test]
+    fn that_changes_go_to_the_machine_stays_until_it_is_taken_away() {
+        static THREAD: KThread = KThread::new(0);
+        let thread = &THREAD;
+        (thread.pending).fetch_or(PENDING_SOFT | PENDING_INTERRUPT, Ordering::Relaxed);
+        thread.set_eager(true);
+        let pending = || thread.pending.load(Ordering::Relaxed);
+        assert_eq!(pending(), PENDING_EAGER | PENDING_SOFT | PENDING_INTERRUPT);
+        // SAFETY: a thread that holds nothing.
+        let mut cx = unsafe { Cx::<Thread>::assume() };
+        thread.reset::<Sched, Host, _>(&mut cx, 0);
+        assert_eq!(
+            (pending(), thread.mask()),
+            (PENDING_EAGER, Mask::of::<Sched>())
+        );
+        (thread.pending).fetch_or(PENDING_SOFT, Ordering::Relaxed);
+        thread.set_eager(false);
+        assert_eq!(pending(), PENDING_SOFT);
     }
 }

@@ -412,7 +412,7 @@ impl<M: Machine> Locked<'_, M> {
         self.settle();
         drop(self);
         assert!(
-            me.mask().is_open(),
+            me.may_sleep(),
             "a thread blocks on a lock with interrupts masked"
         );
         loop {

@@ -83,8 +83,7 @@ fn entering(column: &[Context], classes: &[&str]) -> &'static str {
     match (some, all) {
         (_, true) => "yes",
         (false, _) => "no",
-        _ if column[0].0.len() == 2 => "later",
-        _ => "its own domain",
+        _ => "later",
     }
 }
 

@@ -179,12 +179,10 @@ impl Core {
         if self.word.load(Ordering::Relaxed) & SLOW != 0 {
             self.probe.left::<M>();
         }
+        // The owner alone changes, whatever flag another CPU sets meanwhile.
         // ORDERING: Relaxed: both run on this CPU.
-        let _always = self
-            .word
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                Some(address(next) | word & SLOW)
-            });
+        self.word
+            .fetch_xor(address(M::current()) ^ address(next), Ordering::Relaxed);
     }
 
     /// The thread that holds it.

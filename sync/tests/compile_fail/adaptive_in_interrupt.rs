@@ -5,5 +5,5 @@ use world::*;
 
 pub fn handler(mut cx: Cx<Interrupt<Bio>>) {
     let (_lock, _cx) = VOLUME.enter(&mut cx); //~ bad
-    let (_lock, _cx) = DISK.enter(&mut cx); //~ good
+    let (_lock, _cx) = PAGES.enter(&mut cx); //~ good
 }

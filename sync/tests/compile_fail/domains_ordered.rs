@@ -4,5 +4,5 @@
 use world::*;
 
 pub struct Mine;
-impl AtOrBelow<Net> for Bio {} //~ bad
-impl AtOrBelow<Net> for Mine {} //~ good
+impl DirectEnters<Net> for Bio {} //~ bad
+impl DirectEnters<Net> for Mine {} //~ good

@@ -5,5 +5,5 @@ use world::*;
 
 pub fn handler(mut cx: Cx<Interrupt<Net>>) {
     let (_lock, _cx) = NAMES.read(&mut cx); //~ bad
-    let (_lock, _cx) = ROUTE.enter(&mut cx); //~ good
+    let (_lock, _cx) = PAGES.enter(&mut cx); //~ good
 }

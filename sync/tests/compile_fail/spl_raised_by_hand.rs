@@ -4,7 +4,7 @@
 use world::*;
 
 pub fn raise(thread: &'static KThread) -> sync::spl::Mask {
-    thread.raise::<Bio>(); //~ bad
+    thread.raise::<Bio, Kernel>(); //~ bad
     let _held = splbio::<Kernel>(); //~ good
     thread.mask()
 }

@@ -5,6 +5,6 @@ use world::*;
 
 pub fn sleeper(mut cx: Cx<Interrupt<Bio>>) { //~ bad
 pub fn sleeper(mut cx: Cx<Thread>) { //~ good
-    let (mut disk, mut cx) = DISK.enter(&mut cx);
-    CV.wait(&mut disk, &mut cx); //~ refused
+    let (mut pages, mut cx) = PAGES.enter(&mut cx);
+    CV.wait(&mut pages, &mut cx); //~ refused
 }

@@ -4,6 +4,8 @@
 use crate::machine::MAX_TURNS;
 use crate::machine::{checker, parks};
 use std::sync::Arc;
+#[cfg(loom)]
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -53,6 +55,61 @@ pub fn explore_while(
             round += 1;
         }
     })
+}
+
+/// For each number of `events`, which says how many events come from outside: runs `f` with its place in the list and each
+/// combination of places, counted from 1, for that many. `f` says how many places there were.
+#[cfg(loom)]
+pub fn explore_places(
+    name: &str,
+    events: Vec<usize>,
+    f: impl Fn(usize, &[usize]) -> usize + Sync + Send + 'static,
+) -> Explored {
+    let shared = Arc::new(Mutex::new(Places {
+        events,
+        number: 0,
+        next: Vec::new(),
+    }));
+    let places = shared.clone();
+    let more = move || shared.lock().unwrap().advance();
+    explore_while(name, 1, None, more, move |_| {
+        let mut places = places.lock().unwrap();
+        let at: Vec<_> = places.next.iter().map(|(place, _)| *place).collect();
+        let there_were = f(places.number, &at);
+        for (_, most) in &mut places.next {
+            *most = there_were.max(*most);
+        }
+    })
+}
+
+/// The combination of places that is next.
+#[cfg(loom)]
+struct Places {
+    events: Vec<usize>,
+    number: usize,
+    /// Each event's, and how many there were at most since it was chosen.
+    next: Vec<(usize, usize)>,
+}
+
+#[cfg(loom)]
+impl Places {
+    /// Goes on to the next; false if there is none.
+    fn advance(&mut self) -> bool {
+        if !self.next.is_empty() {
+            for (place, most) in self.next.iter_mut().rev() {
+                // One that is never reached is tried, too: there the others are alone.
+                if *place <= *most {
+                    (*place, *most) = (*place + 1, 0);
+                    return true;
+                }
+                (*place, *most) = (1, 0);
+            }
+            self.number += 1;
+        }
+        let events = self.events.get(self.number);
+        self.next = vec![(1, 0); events.copied().unwrap_or(0)];
+        events.is_some()
+    }
 }
 
 /// Runs `f` through `iterations` schedules drawn at random, and as many of PCT with `depth`, from fixed seeds.

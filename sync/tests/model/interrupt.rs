@@ -3,14 +3,15 @@
 //!
 //! The interrupt comes before the thread's access number `at` to an atomic of the crate, and each check is repeated with `at`
 //! counted up until no execution has so many: it is tried at every place. A masked one waits, as a machine that masks
-//! lazily has it: it sets [`PENDING_INTERRUPT`], and runs when spl drops.
+//! lazily has it: it sets [`PENDING_INTERRUPT`], and runs when spl drops. It stands for an interrupt thread, on the CPU that
+//! it borrows, so it shows a thread's token and may enter its device's locks.
 use crate::check::{Data, explore, explore_while};
 use crate::machine::{self, Line, Model, World, join, on, token};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use sync::domain::{Cx, Interrupt, Tty};
+use sync::domain::Tty;
 use sync::ipl::Ipl;
 use sync::kcondvar::KCondvar;
 use sync::kmutex::KMutex;
@@ -141,14 +142,8 @@ fn in_thread(mutex: &Shared) {
     mutex.enter(&mut cx).0.bump();
 }
 
-/// The token of the handler.
-fn interrupt_token() -> Cx<'static, Interrupt<Tty>> {
-    // SAFETY: for what `interrupt` runs as a handler of this domain.
-    unsafe { Cx::assume() }
-}
-
 fn in_handler(mutex: &Shared) {
-    let mut cx = interrupt_token();
+    let mut cx = token();
     mutex.enter(&mut cx).0.bump();
 }
 
@@ -271,7 +266,7 @@ fn condvar_signal_from_interrupt() {
         let handler = things.clone();
         let wire = connect(at, move || {
             in_handler(&handler.0);
-            handler.1.signal(&mut interrupt_token());
+            handler.1.signal(&mut token());
         });
         for wanted in [1, 2] {
             let mut cx = token();

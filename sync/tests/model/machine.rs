@@ -231,9 +231,16 @@ impl Machine for Model {
 
     fn run_pending() {
         #[cfg(loom)]
-        crate::interrupt::run_pending();
+        if !crate::delivery::run_pending() {
+            crate::interrupt::run_pending();
+        }
         #[cfg(shuttle)]
         unreachable!("no check for shuttle has interrupts");
+    }
+
+    #[cfg(loom)]
+    fn spl_raised() {
+        crate::delivery::spl_raised();
     }
 
     fn interrupt() -> Option<Ipl> {

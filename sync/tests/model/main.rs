@@ -11,6 +11,8 @@ mod machine;
 #[cfg(loom)]
 mod condvar;
 #[cfg(loom)]
+mod delivery;
+#[cfg(loom)]
 mod interrupt;
 #[cfg(loom)]
 mod mutex;
