@@ -28,6 +28,9 @@ const FIRST_SPECIAL: u32 = 1020;
 /// CTLR bit 9 in both views: EOIR only drops the priority.
 const GICC_CTLR_EOIMODE: u32 = 1 << 9;
 const ENABLE: u32 = 1;
+/// CTLR: the pins by which a legacy interrupt controller would reach the core past a stopped interface. The firmware
+/// knows whether there is one, and has closed them.
+const GICC_CTLR_BYPASS: u32 = 0x1E0;
 /// GICC_APR0: active priorities (this view's). `arm-gic` has it among the reserved words.
 const GICC_APR: usize = 0xD0;
 
@@ -40,6 +43,11 @@ const _: () = assert!(offset_of!(Gicd, sgir) == 0xF00 && offset_of!(Gicc, dir) =
 pub struct Acknowledged(u32);
 
 impl Acknowledged {
+    /// What acknowledging shared interrupt `intid` returned.
+    pub fn shared(intid: IntId) -> Self {
+        Acknowledged(intid.into())
+    }
+
     /// The interrupt.
     pub fn intid(self) -> u32 {
         self.0 & 0x3FF
@@ -76,7 +84,7 @@ impl<I: Io> Distributor<I> {
         self.typer().has_security_extension()
     }
 
-    /// Every shared interrupt off, inactive, at the lowest priority and to no CPU; then the distributor on. Once,
+    /// Every shared interrupt off, inactive, level-sensitive, at the lowest priority and to no CPU; then the distributor on. Once,
     /// before any CPU's part.
     pub fn init(&mut self) {
         self.io.write32(offset_of!(Gicd, ctlr), 0);
@@ -87,6 +95,9 @@ impl<I: Io> Distributor<I> {
             if !self.has_security_extension() {
                 self.io.write32(offset_of!(Gicd, igroupr) + word, 0);
             }
+        }
+        for word in (8..self.lines() as usize / 4).step_by(4) {
+            self.io.write32(offset_of!(Gicd, icfgr) + word, 0);
         }
         for word in (32..self.lines() as usize).step_by(4) {
             self.io.write32(offset_of!(Gicd, ipriorityr) + word, !0);
@@ -142,20 +153,43 @@ impl<I: Io> Distributor<I> {
 
     /// Enables or disables `intid`. For SGIs and PPIs: on this CPU.
     pub fn enable(&mut self, intid: IntId, enable: bool) {
-        let n = u32::from(intid);
         let base = if enable {
             offset_of!(Gicd, isenabler)
         } else {
             offset_of!(Gicd, icenabler)
         };
-        self.io.write32(base + n as usize / 32 * 4, 1 << (n % 32));
+        self.set_bit(base, intid);
+    }
+
+    /// Forgets that SPI `intid` is pending, unless its device still asserts it.
+    pub fn clear_pending(&mut self, intid: IntId) {
+        self.set_bit(offset_of!(Gicd, icpendr), intid);
+    }
+
+    /// True if a CPU has acknowledged SPI `intid` and not deactivated it.
+    pub fn is_active(&self, intid: IntId) -> bool {
+        let n = u32::from(intid);
+        let word = self
+            .io
+            .read32(offset_of!(Gicd, isactiver) + n as usize / 32 * 4);
+        word & 1 << (n % 32) != 0
+    }
+
+    /// Deactivates SPI `intid`, whichever CPU acknowledged it: that CPU itself has [`CpuInterface::deactivate`].
+    pub fn clear_active(&mut self, intid: IntId) {
+        self.set_bit(offset_of!(Gicd, icactiver), intid);
     }
 
     /// Makes SPI `intid` pending, as its device would. Needs no lock: the register takes ones only.
     pub fn set_pending(&self, intid: IntId) {
-        let n = u32::from(intid);
-        let base = offset_of!(Gicd, ispendr);
-        self.io.write32(base + n as usize / 32 * 4, 1 << (n % 32));
+        self.set_bit(offset_of!(Gicd, ispendr), intid);
+    }
+
+    /// True if SPI `intid` is pending. Needs no lock.
+    pub fn is_pending(&self, intid: IntId) -> bool {
+        let intid = u32::from(intid);
+        let word = offset_of!(Gicd, ispendr) + 4 * (intid as usize / 32);
+        self.io.read32(word) >> (intid % 32) & 1 != 0
     }
 
     /// Sends SGI `intid` to the CPU interfaces `targets` (bits). The caller issues the DSB that makes what the
@@ -165,6 +199,12 @@ impl<I: Io> Distributor<I> {
             offset_of!(Gicd, sgir),
             u32::from(targets) << 16 | intid & 15,
         );
+    }
+
+    /// Writes the bit of `intid` in a bank of registers that take ones only.
+    fn set_bit(&self, base: usize, intid: IntId) {
+        let n = u32::from(intid);
+        self.io.write32(base + n as usize / 32 * 4, 1 << (n % 32));
     }
 
     fn byte(&self, base: usize, intid: IntId) -> u8 {
@@ -199,17 +239,35 @@ impl<I: Io> CpuInterface<I> {
         }
         self.io.write32(offset_of!(Gicc, bpr), 0); // the least: every level preempts
         self.io.write32(offset_of!(Gicc, pmr), map.open().into());
-        self.io
-            .write32(offset_of!(Gicc, ctlr), ENABLE | GICC_CTLR_EOIMODE);
+        self.set_control(ENABLE | GICC_CTLR_EOIMODE);
+    }
+
+    /// Masks what is not more urgent than `priority`: an interrupt of just that priority does not come.
+    #[inline]
+    pub fn set_mask(&self, priority: u8) {
+        self.io.write32(offset_of!(Gicc, pmr), priority.into());
+    }
+
+    /// The mask as it is.
+    pub fn mask(&self) -> u8 {
+        self.io.read32(offset_of!(Gicc, pmr)) as u8
     }
 
     /// Stops delivery to this CPU: before it goes off.
     pub fn stop(&self) {
-        self.io.write32(offset_of!(Gicc, ctlr), 0);
+        self.set_control(0);
+    }
+
+    fn set_control(&self, bits: u32) {
+        let bypass = self.io.read32(offset_of!(Gicc, ctlr)) & GICC_CTLR_BYPASS;
+        self.io.write32(offset_of!(Gicc, ctlr), bypass | bits);
     }
 
     /// Takes the highest-priority pending interrupt, or nothing. Every `Some` is owed an [`end`](Self::end) and a
     /// [`deactivate`](Self::deactivate).
+    ///
+    /// This orders no memory: before what another CPU wrote ahead of its SGI is read, there must be an ISB (behind the
+    /// branch on this) or a load barrier.
     #[inline]
     pub fn acknowledge(&self) -> Option<Acknowledged> {
         let iar = self.io.read32(offset_of!(Gicc, iar));
@@ -316,6 +374,17 @@ mod tests {
         let at = |offset| writes.iter().position(|write| *write == offset).unwrap();
         assert!(at((GICC_APR, 0)) < at((0, ENABLE | GICC_CTLR_EOIMODE)));
         assert!(writes.contains(&(offset_of!(Gicc, pmr), 0xF0)));
+    }
+
+    #[test]
+    fn the_firmwares_bypass_bits_stay() {
+        let words = Words::default();
+        words.words.borrow_mut().insert(0, 0x1E0 | 0x400);
+        let gicc = CpuInterface::new(&words);
+        gicc.init(&PriorityMap::new(0xF0).unwrap());
+        assert_eq!(words.words.borrow()[&0], 0x1E0 | 0x201);
+        gicc.stop();
+        assert_eq!(words.words.borrow()[&0], 0x1E0);
     }
 
     #[test]

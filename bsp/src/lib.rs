@@ -17,6 +17,7 @@ pub mod map;
 #[cfg(target_os = "none")]
 mod machine {
     pub mod cache;
+    pub mod context;
     pub mod cpu;
     pub mod mmio;
     pub mod mmu;

@@ -23,6 +23,8 @@ pub const MAILBOX: usize = 0xFE00_B880;
 pub const GPIO: usize = 0xFE20_0000;
 /// PL011 UART0, the console.
 pub const UART0: usize = 0xFE20_1000;
+/// Auxiliary block: mini UART, two SPI masters.
+pub const AUX: usize = 0xFE21_5000;
 /// The old Arasan SDHCI: WiFi on the board, the card slot on QEMU.
 pub const SDHCI_ARASAN: usize = 0xFE30_0000;
 /// EMMC2, the board's microSD slot.
@@ -37,10 +39,20 @@ pub const VC_BUS_ALIAS: u32 = 0xC000_0000;
 
 /// PPI of the EL1 virtual timer.
 pub const IRQ_TIMER: IntId = IntId::ppi(11);
+/// SPI 93: the auxiliary block.
+pub const IRQ_AUX: IntId = IntId::spi(93);
 /// SPI 121: UART0 (and 2 to 5, which stay disabled).
 pub const IRQ_UART0: IntId = IntId::spi(121);
 /// SPIs that nothing on the board drives: software sets them pending.
-pub const IRQ_UNUSED: [IntId; 3] = [IntId::spi(189), IntId::spi(190), IntId::spi(191)];
+pub const IRQ_UNUSED: [IntId; 7] = [
+    IntId::spi(189),
+    IntId::spi(190),
+    IntId::spi(191),
+    IntId::spi(185),
+    IntId::spi(186),
+    IntId::spi(187),
+    IntId::spi(188),
+];
 
 /// Where the stub's cores 1..3 poll for an entry address when there is no device tree to say so.
 pub const SPIN_TABLE: [u64; CPUS] = [0xD8, 0xE0, 0xE8, 0xF0];

@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod aux;
 mod dma;
 pub mod gpio;
 mod io;

@@ -52,7 +52,12 @@ pub fn start() {
 /// Nanoseconds since [`start`].
 #[inline]
 pub fn now_ns() -> u64 {
-    let ticks = ticks() - START.load(Ordering::Relaxed);
+    ticks_to_ns(ticks() - START.load(Ordering::Relaxed))
+}
+
+/// A difference of [`ticks`] in nanoseconds.
+#[inline]
+pub fn ticks_to_ns(ticks: u64) -> u64 {
     scale(ticks, &NS_PER_TICK, NS_PER_TICK_BITS)
 }
 

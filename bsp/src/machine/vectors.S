@@ -174,32 +174,11 @@ guarded_fault:
     mov     x1, #1
     ret
 
-// fn switch_context(from: *mut Context, to: *const Context): x19..x28, fp, lr, sp (thread/switch.rs)
-.global switch_context
-switch_context:
-    stp     x19, x20, [x0]
-    stp     x21, x22, [x0, #16]
-    stp     x23, x24, [x0, #32]
-    stp     x25, x26, [x0, #48]
-    stp     x27, x28, [x0, #64]
-    stp     x29, x30, [x0, #80]
-    mov     x9, sp
-    str     x9, [x0, #96]
-    ldp     x19, x20, [x1]
-    ldp     x21, x22, [x1, #16]
-    ldp     x23, x24, [x1, #32]
-    ldp     x25, x26, [x1, #48]
-    ldp     x27, x28, [x1, #64]
-    ldp     x29, x30, [x1, #80]
-    ldr     x9, [x1, #96]
-    mov     sp, x9
-    ret
-
-.global thread_trampoline           // first instruction of a thread: x19 = entry, x20 = argument
+.global thread_trampoline           // first instruction of a thread (context.rs): x19 = entry, x29 = argument
 thread_trampoline:
     mov     x0, x19
-    mov     x1, x20
+    mov     x1, x29
     mov     x29, xzr
     mov     x30, xzr
-    bl      thread_start
+    bl      kernel_thread
     brk     #1
