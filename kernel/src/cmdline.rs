@@ -6,9 +6,11 @@
 //! | `panic=halt\|reboot\|exit` | what follows a panic; `exit` ends an emulator with semihosting, and a board must not have it |
 //! | `cpuoff=auto\|psci\|park` | how a CPU goes off (`smp.rs`) |
 //! | `log=error\|warn\|info\|debug\|trace` | least severity on the console |
+//! | `spl=domain\|lazy\|eager` | how interrupts are held off ([`sync::delivery`]) |
 //! | `lockdebug=on\|off` | checks how locks are used, from the start |
 //! | `lockstat=on\|off` | counts what locks cost, from the start |
 use log::LevelFilter;
+use sync::delivery::Policy;
 
 /// What follows a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Options {
     pub cpu_off: Option<CpuOff>,
     /// Least severity on the console.
     pub log: LevelFilter,
+    /// How interrupts are held off.
+    pub spl: Policy,
     /// lockdebug is on from the start.
     pub lockdebug: bool,
     /// lockstat is on from the start.
@@ -51,6 +55,7 @@ impl Options {
         on_panic: OnPanic::Halt,
         cpu_off: None,
         log: LevelFilter::Info,
+        spl: Policy::Domain,
         lockdebug: false,
         lockstat: false,
     };
@@ -68,6 +73,10 @@ impl Options {
                 Some(("cpuoff", "park")) => options.cpu_off = Some(CpuOff::Park),
                 Some(("log", level)) => match level.parse() {
                     Ok(level) => options.log = level,
+                    Err(_) => complain(word),
+                },
+                Some(("spl", policy)) => match policy.parse() {
+                    Ok(policy) => options.spl = policy,
                     Err(_) => complain(word),
                 },
                 Some(("lockdebug", value @ ("on" | "off"))) => options.lockdebug = value == "on",
@@ -89,7 +98,7 @@ mod tests {
     fn known_words_count_and_wrong_values_are_named() {
         let mut wrong = Vec::new();
         let line = "console=ttyAMA0,115200 panic=exit cpuoff=maybe log=debug log=loud quiet \
-                    lockdebug=on lockstat=yes";
+                    lockdebug=on lockstat=yes spl=lazy spl=net";
         let options = Options::parse(line, |word| wrong.push(word));
         assert_eq!(
             options,
@@ -97,11 +106,15 @@ mod tests {
                 on_panic: OnPanic::Exit,
                 cpu_off: None,
                 log: LevelFilter::Debug,
+                spl: Policy::Lazy,
                 lockdebug: true,
                 lockstat: false,
             }
         );
-        assert_eq!(wrong, ["cpuoff=maybe", "log=loud", "lockstat=yes"]);
+        assert_eq!(
+            wrong,
+            ["cpuoff=maybe", "log=loud", "lockstat=yes", "spl=net"]
+        );
         assert_eq!(Options::parse("", |_| unreachable!()), Options::DEFAULT);
     }
 }

@@ -25,11 +25,15 @@ pub mod callout;
 #[cfg(target_os = "none")]
 pub mod cpu;
 #[cfg(target_os = "none")]
+mod demo;
+#[cfg(target_os = "none")]
 mod findings;
 #[cfg(target_os = "none")]
 pub mod heap;
 #[cfg(target_os = "none")]
 pub mod intr;
+#[cfg(target_os = "none")]
+mod irqlat;
 #[cfg(target_os = "none")]
 pub mod klog;
 #[cfg(target_os = "none")]
@@ -41,6 +45,8 @@ mod selftest;
 #[cfg(target_os = "none")]
 pub mod smp;
 #[cfg(target_os = "none")]
+pub mod softint;
+#[cfg(target_os = "none")]
 pub mod storage;
 #[cfg(target_os = "none")]
 mod stress;
@@ -48,3 +54,5 @@ mod stress;
 mod torture;
 #[cfg(target_os = "none")]
 mod trial;
+#[cfg(target_os = "none")]
+pub mod xcall;

@@ -14,6 +14,12 @@ sync::lock_order! {
         Trial,
         /// CPUs come and go.
         Change,
+        /// Interrupts are established and moved.
+        Sources,
+        /// Soft interrupts are established.
+        Softints,
+        /// One cross-call at a time.
+        Xcall,
         /// Who prints the log.
         Printing,
         /// The line being edited.
@@ -46,16 +52,24 @@ sync::lock_order! {
         Join,
     }
     bio {
+        /// One legacy handler of the domain at a time.
+        LegacyBio,
         /// What a check shares among threads.
         TrialBio,
         /// The torture's.
         TortureBio,
     }
     net {
+        /// As for disks.
+        LegacyNet,
+        /// What a check shares with a handler.
+        TrialNet,
         /// The torture's.
         TortureNet,
     }
     tty {
+        /// As for disks.
+        LegacyTty,
         /// The serial line's rings and its UART.
         Tty,
         /// The torture's.
@@ -66,6 +80,10 @@ sync::lock_order! {
         TortureVm,
     }
     sched {
+        /// The cross-call that is made.
+        XcallSlot,
+        /// What the CPUs say that they did about interrupts.
+        Figures,
         /// What checks share with callouts.
         TrialSched,
         /// The torture's.

@@ -59,7 +59,7 @@ mod boot {
             info!("PSCI {major}.{minor}");
         }
         init_memory();
-        if let Err(error) = intr::init() {
+        if let Err(error) = intr::init(options.spl) {
             error!("{error}");
             panic!("{error}");
         }
@@ -134,7 +134,9 @@ mod boot {
         if let Some(hz) = uart_hz {
             tty::set_clock(cx, hz);
         }
-        tty::start(cx);
+        if let Err(error) = tty::start(cx) {
+            error!("console: {error}: no input"); // and none of the commands below
+        }
         if board::get().method.is_some() {
             for cpu in 1..CPUS {
                 if let Err(error) = smp::start(cx, cpu) {

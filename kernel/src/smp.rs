@@ -2,15 +2,17 @@
 //! CPUs coming and going.
 //!
 //! # Theory
-//! A CPU goes off in three steps: its queue takes no more threads and what waits there goes elsewhere; the thread that
-//! runs there is sent after them; the idle thread, alone, hands over the callouts and leaves: through PSCI `CPU_OFF`,
-//! or, where the firmware could not start it again, into a loop in the kernel with interrupts masked (parked).
+//! A CPU goes off in four steps: its interrupts are sent elsewhere, and no others to it; its queue takes no more threads
+//! and what waits there goes elsewhere; the thread that runs there is sent after them; the idle thread, alone, hands over
+//! the callouts and leaves: through PSCI `CPU_OFF`, or, where the firmware could not start it again, into a loop in the
+//! kernel with interrupts masked (parked).
 //!
 //! Parked it is under a spin table, which has no way back, and under TF-A on QEMU, which ignores the write to
 //! RMR_EL3 by which BL31 resets a core. The command line decides (`cpuoff=psci|park`), else the firmware's revision
 //! does: the emulator's mailbox answers a small constant where a board answers the time of its build.
 use crate::board::{self, CpuOff};
 use crate::cpu::{self, CPUS, CpuSet, CpuState};
+use crate::intr::SourceError;
 use crate::thread::{IdleCx, ThreadCx};
 use crate::{callout, intr, lock_order, thread};
 use bsp::fdt::Method;
@@ -32,7 +34,7 @@ static CHANGE: KMutex<(), lock_order::Change> = KMutex::new(());
 pub enum CpuError {
     /// Caller: there is no such CPU.
     NoSuchCpu(usize),
-    /// Caller: CPU 0 takes the device interrupts.
+    /// Caller: CPU 0 takes over what the others leave.
     First,
     /// Caller: it is what was asked for.
     Already(usize, CpuState),
@@ -42,13 +44,22 @@ pub enum CpuError {
     Refused(usize, power::PsciError),
     /// Hardware: no answer in a second.
     NoAnswer(usize),
+    /// Driver: an interrupt could not be moved.
+    Interrupt(SourceError),
+}
+
+impl From<SourceError> for CpuError {
+    fn from(error: SourceError) -> Self {
+        CpuError::Interrupt(error)
+    }
 }
 
 impl fmt::Display for CpuError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             CpuError::NoSuchCpu(n) => write!(f, "CPU {n} does not exist (0 to {})", CPUS - 1),
-            CpuError::First => write!(f, "CPU 0 takes the device interrupts and stays"),
+            CpuError::First => write!(f, "CPU 0 takes over what the others leave, and stays"),
+            CpuError::Interrupt(error) => error.fmt(f),
             CpuError::Already(n, CpuState::Online) => write!(f, "CPU {n} is online already"),
             CpuError::Already(n, _) => write!(f, "CPU {n} is off already"),
             CpuError::NoMethod => write!(f, "the firmware does not say how to start CPUs"),
@@ -113,7 +124,8 @@ pub fn start<K: Before<lock_order::Change>>(cx: &mut Cx<K>, n: usize) -> Result<
             unsafe { power::start_cpu(method, n) }.map_err(|error| CpuError::Refused(n, error))?;
         }
     }
-    wait_for(&mut cx, n, |state| state == CpuState::Online)
+    wait_for(&mut cx, n, |state| state == CpuState::Online)?;
+    Ok(intr::come_back(&mut cx, n)?)
 }
 
 /// Takes CPU `n` off: its threads, callouts and timers go to others.
@@ -130,7 +142,7 @@ pub fn stop<K: Before<lock_order::Change>>(cx: &mut Cx<K>, n: usize) -> Result<(
     }
     target.wake_request.store(false, Ordering::Relaxed);
     target.gone.store(false, Ordering::Relaxed);
-    thread::set_online(n, false);
+    intr::leave(&mut cx, n)?;
     // ORDERING: pairs with the Release in `leave`.
     let end = now_ns() + PATIENCE_NS;
     while !target.gone.load(Ordering::Acquire) {
@@ -183,6 +195,7 @@ pub fn leave(cx: &mut IdleCx) {
         let _refused = power::cpu_off(*conduit);
         intr::init_cpu(); // refused: stay in the kernel
     }
+    intr::reset_cpu(); // what wakes it up must come through
     cpu::set_state(n, CpuState::Parked);
     this.gone.store(true, Ordering::Release);
     while !this.wake_request.swap(false, Ordering::AcqRel) {

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Interrupts for trial: a line of each device domain that no device drives, and the kernel sets pending itself.
+//! Interrupts for trial: lines that no device drives, which the kernel sets pending itself, one of each device domain.
 //!
 //! # Contexts
-//! [`establish`]: threads. The rest: any.
-use crate::{intr, torture};
+//! [`establish`], [`disestablish`]: threads. The rest: any.
+use crate::intr::{self, Handler, SourceError};
+use crate::thread::ThreadCx;
+use crate::torture;
 use alloc::vec::Vec;
 use arm_gic::IntId;
 use bsp::map;
+use bsp::timer::now_ns;
 use core::sync::atomic::{AtomicU64, Ordering};
-use spin::Once;
-use sync::domain::{Bio, Cx, Interrupt, Net, Tty};
+use sync::domain::{Bio, Net, Tty};
+use sync::kmutex::IntrCookie;
 
-/// One of the lines, all of which interrupt CPU 0.
+/// One of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     /// Of domain Bio.
@@ -22,44 +25,102 @@ pub enum Line {
     Tty,
 }
 
-const LINES: [Line; 3] = [Line::Bio, Line::Net, Line::Tty];
+/// All of them.
+pub const LINES: [Line; 3] = [Line::Bio, Line::Net, Line::Tty];
 
 /// What ran, 4 bits each, the latest lowest.
 static ORDER: AtomicU64 = AtomicU64::new(0);
 
-fn intid(line: Line) -> IntId {
+/// A line's interrupt.
+pub fn intid(line: Line) -> IntId {
     map::IRQ_UNUSED[line as usize - 1]
 }
 
 fn note(line: Line) {
-    // ORDERING: the handlers, and who asks, run on one CPU.
-    let order = ORDER.load(Ordering::Relaxed);
-    ORDER.store(order << 4 | line as u64, Ordering::Relaxed);
+    // ORDERING: one word, and who asks for the order has the lines on one CPU.
+    let _always = ORDER.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |order| {
+        Some(order << 4 | line as u64)
+    });
 }
 
-fn bio(cx: &mut Cx<Interrupt<Bio>>, _: usize) {
+fn bio(cx: &mut ThreadCx, _: usize) {
     note(Line::Bio);
     torture::in_interrupt(cx, &torture::BIO);
 }
 
-fn net(cx: &mut Cx<Interrupt<Net>>, _: usize) {
+fn net(cx: &mut ThreadCx, _: usize) {
     note(Line::Net);
     torture::in_interrupt(cx, &torture::NET);
 }
 
-fn tty(cx: &mut Cx<Interrupt<Tty>>, _: usize) {
+fn tty(cx: &mut ThreadCx, _: usize) {
     note(Line::Tty);
     torture::in_interrupt(cx, &torture::TTY);
 }
 
-/// Connects the lines, the first time.
-pub fn establish() {
-    static ESTABLISHED: Once<()> = Once::new();
-    ESTABLISHED.call_once(|| {
-        let _cookie = intr::establish(intid(Line::Bio), "trial bio", bio, 0);
-        let _cookie = intr::establish(intid(Line::Net), "trial net", net, 0);
-        let _cookie = intr::establish(intid(Line::Tty), "trial tty", tty, 0);
-    });
+/// The lines, connected.
+#[derive(Default)]
+pub struct Established(
+    Option<IntrCookie<Bio>>,
+    Option<IntrCookie<Net>>,
+    Option<IntrCookie<Tty>>,
+);
+
+/// Connects the lines to the [torture](crate::torture) and to [`take_order`], each on the CPU given.
+pub fn establish(cx: &mut ThreadCx, cpus: [usize; 3]) -> Result<Established, SourceError> {
+    let handlers = (
+        Handler::Threaded(bio),
+        Handler::Threaded(net),
+        Handler::Threaded(tty),
+    );
+    establish_as(cx, cpus, handlers)
+}
+
+/// Connects the lines to handlers, each on the CPU given; a handler's argument is its line's place in [`LINES`].
+pub fn establish_as(
+    cx: &mut ThreadCx,
+    cpus: [usize; 3],
+    handlers: (Handler<Bio>, Handler<Net>, Handler<Tty>),
+) -> Result<Established, SourceError> {
+    let mut lines = Established::default();
+    match connect(cx, &mut lines, cpus, handlers) {
+        Ok(()) => Ok(lines),
+        Err(error) => disestablish(cx, lines).and(Err(error)),
+    }
+}
+
+fn connect(
+    cx: &mut ThreadCx,
+    lines: &mut Established,
+    cpus: [usize; 3],
+    (bio, net, tty): (Handler<Bio>, Handler<Net>, Handler<Tty>),
+) -> Result<(), SourceError> {
+    let [b, n, t] = LINES.map(intid);
+    lines.0 = Some(intr::establish(cx, b, "trial bio", bio, 0)?);
+    lines.1 = Some(intr::establish(cx, n, "trial net", net, 1)?);
+    lines.2 = Some(intr::establish(cx, t, "trial tty", tty, 2)?);
+    let mut places = LINES.into_iter().zip(cpus);
+    places.try_for_each(|(line, cpu)| intr::move_to(cx, intid(line).into(), cpu))
+}
+
+/// Disconnects them; what they still had to do is done.
+pub fn disestablish(cx: &mut ThreadCx, lines: Established) -> Result<(), SourceError> {
+    let bio = lines.0.map_or(Ok(()), |line| intr::disestablish(cx, line));
+    let net = lines.1.map_or(Ok(()), |line| intr::disestablish(cx, line));
+    let tty = lines.2.map_or(Ok(()), |line| intr::disestablish(cx, line));
+    bio.and(net).and(tty)
+}
+
+/// Waits until `done`, at most `patience_ns`, without giving up the CPU; true if it is.
+pub fn spin_until(patience_ns: u64, done: impl Fn() -> bool) -> bool {
+    let end = now_ns() + patience_ns;
+    while !done() {
+        if now_ns() > end {
+            return false;
+        }
+        bsp::cpu::relax();
+    }
+    true
 }
 
 /// Has `line` interrupt.
@@ -67,13 +128,13 @@ pub fn set_pending(line: Line) {
     intr::set_pending(intid(line));
 }
 
-/// Times that a line's handler ran or was deferred.
-pub fn arrived() -> u32 {
-    let lines =
-        intr::lines().filter(|line| LINES.iter().any(|l| u32::from(intid(*l)) == line.intid));
-    lines
-        .map(|line| line.counts.iter().sum::<u32>() + line.deferred)
-        .sum()
+/// Times that each line was handled, and times that it was deferred.
+pub fn counts(cx: &mut ThreadCx) -> [(u32, u32); 3] {
+    let all = intr::lines(cx);
+    LINES.map(|line| {
+        let line = all.iter().find(|l| l.intid == u32::from(intid(line)));
+        line.map_or((0, 0), |l| (l.counts.iter().sum(), l.deferred))
+    })
 }
 
 /// Which handlers ran since the last call, in order: the last sixteen.

@@ -55,10 +55,8 @@ impl Call<'_> {
 
     /// The complaint that shows the usage.
     pub fn usage(&self) -> Refusal {
-        Refusal(format!(
-            "usage: {} {}",
-            self.command.name, self.command.arguments
-        ))
+        let usage = format!("usage: {} {}", self.command.name, self.command.arguments);
+        Refusal(usage.trim_end().into())
     }
 }
 

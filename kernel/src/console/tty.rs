@@ -4,9 +4,10 @@
 //! # Contexts
 //! [`write`], [`read`]: threads; they sleep while the ring is full or empty. [`write_polled`]: the time before there are
 //! threads, and the panic, when nobody else uses the UART; it takes no lock, and spins, bounded. The interrupt
-//! handler never waits.
-use crate::thread::Kernel;
-use crate::{intr, lock_order};
+//! handler is threaded, and waits for nothing but the lock.
+use crate::intr::{self, Handler, SourceError};
+use crate::lock_order;
+use crate::thread::{Kernel, ThreadCx};
 use bsp::map;
 use bsp::mmio::Mmio;
 use bsp::timer::now_ns;
@@ -14,7 +15,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use drivers::gpio::Gpio;
 use drivers::pl011::{Line, Pl011};
-use sync::domain::{Before, Cx, Interrupt, MaySleep, Tty as TtyDomain};
+use sync::domain::{Before, Cx, MaySleep, Tty as TtyDomain};
 use sync::kcondvar::KCondvar;
 use sync::kmutex::KMutex;
 
@@ -111,12 +112,14 @@ pub fn set_clock<K: Before<lock_order::Tty>>(cx: &mut Cx<K>, clock_hz: u32) {
 }
 
 /// From now on by interrupt.
-pub fn start<K: Before<lock_order::Tty>>(cx: &mut Cx<K>) {
-    let _cookie = intr::establish(map::IRQ_UART0, "uart0", interrupt, 0); // TTY, a static, names the domain itself
+pub fn start(cx: &mut ThreadCx) -> Result<(), SourceError> {
+    let handler = Handler::<TtyDomain>::Threaded(interrupt);
+    let _cookie = intr::establish(cx, map::IRQ_UART0, "uart0", handler, 0)?; // TTY, a static, names the domain itself
     TTY.enter(cx).0.uart.enable_rx_irq();
+    Ok(())
 }
 
-fn interrupt(cx: &mut Cx<Interrupt<TtyDomain>>, _: usize) {
+fn interrupt(cx: &mut ThreadCx, _: usize) {
     let (mut tty, mut cx) = TTY.enter(cx);
     let _both = tty.uart.take_interrupts();
     tty.pump_transmit();

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks of the running machine: what only hardware, or an emulator of it, can show. Each prints its claim.
+mod flavours;
+mod legacy;
 mod locks;
+mod moves;
+mod softints;
+mod step;
+mod turns;
 
 use crate::cpu::{self, CpuSet};
 use crate::thread::{self, JoinHandle, Kernel, ThreadCx};
@@ -33,9 +39,19 @@ const CHECKS: &[Check] = &[
         run: affinity,
     },
     Check {
+        name: "borrow",
+        claim: "a threaded handler that does not wait costs no switch",
+        run: flavours::borrow,
+    },
+    Check {
         name: "callout",
         claim: "callouts run in order of time, and not once cancelled",
         run: callouts,
+    },
+    Check {
+        name: "circle",
+        claim: "handlers that spin on top of each other's holders get on",
+        run: flavours::circle,
     },
     Check {
         name: "exit",
@@ -46,6 +62,11 @@ const CHECKS: &[Check] = &[
         name: "heap",
         claim: "blocks of all sizes and alignments are distinct and come back",
         run: heap,
+    },
+    Check {
+        name: "legacy",
+        claim: "legacy handlers: one at a time in a domain, two in two",
+        run: legacy::legacy,
     },
     Check {
         name: "limit",
@@ -63,9 +84,19 @@ const CHECKS: &[Check] = &[
         run: memory,
     },
     Check {
+        name: "move",
+        claim: "a source that moves loses nothing and leaves nothing behind",
+        run: moves::moves,
+    },
+    Check {
         name: "preempt",
         claim: "a better thread runs at once, also from an interrupt",
         run: preempt,
+    },
+    Check {
+        name: "promote",
+        claim: "a handler that waits is a thread, and its source is quiet",
+        run: flavours::promote,
     },
     Check {
         name: "share",
@@ -78,14 +109,29 @@ const CHECKS: &[Check] = &[
         run: sleep,
     },
     Check {
+        name: "softint",
+        claim: "what a held-off handler leaves to be done is done with it",
+        run: softints::softints,
+    },
+    Check {
         name: "spl",
         claim: "what spl masks waits, and runs once as soon as it may",
         run: locks::spl,
     },
     Check {
+        name: "step",
+        claim: "interrupts in the middle of spl and spin mutexes run once each",
+        run: step::step,
+    },
+    Check {
         name: "tickless",
         claim: "an idle CPU takes no timer interrupts",
         run: tickless,
+    },
+    Check {
+        name: "turns",
+        claim: "who spins lends its CPU to all that wait for it, in turn",
+        run: turns::turns,
     },
 ];
 
@@ -97,7 +143,9 @@ pub fn run(cx: &mut ThreadCx, out: &mut dyn Write, name: Option<&str>) -> Result
         .collect();
     if chosen.is_empty() {
         let names: Vec<&str> = CHECKS.iter().map(|c| c.name).collect();
-        return Err(format!("no such check; there are:\n  {}", names.join(" ")));
+        let lines: Vec<String> = names.chunks(9).map(|names| names.join(" ")).collect();
+        let names = lines.join("\n  ");
+        return Err(format!("no such check; there are:\n  {names}"));
     }
     let failed = report(cx, out, &chosen).map_err(|error| format!("{error}"))?;
     Ok(failed)
@@ -125,7 +173,7 @@ fn require(condition: bool, otherwise: impl FnOnce() -> String) -> Verdict {
 
 /// Better than the shell's, so that a check is not disturbed by a load.
 const PRIORITY: u8 = thread::PRIORITY_NORMAL + 4;
-const PATIENCE_NS: u64 = 5_000_000_000;
+const PATIENCE_NS: u64 = 30_000_000_000;
 
 fn spawn(
     cx: &mut ThreadCx,
@@ -142,7 +190,7 @@ fn join(cx: &mut ThreadCx, handles: Vec<JoinHandle>) -> Verdict {
     handles.into_iter().try_for_each(|h| {
         let id = h.id;
         require(h.join_until(cx, end), || {
-            format!("thread {id} did not end within 5 s")
+            format!("thread {id} did not end within 30 s")
         })
     })
 }
@@ -379,14 +427,15 @@ fn sleep(cx: &mut ThreadCx) -> Verdict {
 
 fn tickless(cx: &mut ThreadCx) -> Verdict {
     let timer = u32::from(map::IRQ_TIMER);
-    let counts = || {
-        intr::lines()
+    let counts = |cx: &mut ThreadCx| {
+        intr::lines(cx)
+            .iter()
             .find(|line| line.intid == timer)
             .map_or([0; cpu::CPUS], |line| line.counts)
     };
-    let before = counts();
+    let before = counts(cx);
     thread::sleep_until(cx, now_ns() + 100_000_000);
-    let after = counts();
+    let after = counts(cx);
     // One interrupt ends this sleep; a clock tick of 100 Hz would make ten on each CPU.
     let taken: u32 = after.iter().zip(before).map(|(a, b)| a - b).sum();
     require(taken < 8, || {

@@ -56,7 +56,11 @@ impl Machine for Kernel {
     }
 
     fn relax() {
-        bsp::cpu::relax();
+        sched::relax();
+    }
+
+    fn spl_raised() {
+        crate::intr::spl_raised();
     }
 
     fn run_pending() {

@@ -22,10 +22,10 @@ pub use {life::*, machine::Kernel};
 #[cfg(target_os = "none")]
 mod life {
     pub use super::sched::{
-        become_idle, current, idle_loop, interrupt_exit, set_affinity, set_online, waiting,
-        yield_now,
+        Returned, become_idle, current, idle_loop, interrupt_exit, lend, run_pending, serve,
+        set_affinity, set_online, unpark, waiting, yield_now,
     };
-    pub use super::table::{MAX_THREADS, State, Thread, thread, threads};
+    pub use super::table::{MAX_THREADS, State, Thread, entries, thread, threads};
     use super::{Kernel, sched, table};
     use crate::cpu::{CPUS, CpuSet};
     use crate::lock_order;
@@ -37,6 +37,7 @@ mod life {
     use core::sync::atomic::{AtomicU32, Ordering};
     use embedded_hal::delay::DelayNs;
     use sync::domain::{Before, Cx, Interrupt, MaySleep, MayWake, Sched, Thread as ThreadContext};
+    use sync::ipl::Ipl;
     use sync::kcondvar::{KCondvar, Wakeup};
     use sync::kmutex::KMutex;
     use sync::machine::Machine;
@@ -50,6 +51,9 @@ mod life {
     pub const PRIORITY_NORMAL: u8 = 8;
     /// Priority of threads that keep the machine going (the log's).
     pub const PRIORITY_SYSTEM: u8 = 20;
+
+    /// What an interrupt thread has when it waits, less its class: more than all others, and in the order of classes.
+    const PRIORITY_INTERRUPT: u8 = 22;
 
     static NEXT_ID: AtomicU32 = AtomicU32::new(CPUS as u32 + 1);
 
@@ -84,7 +88,7 @@ mod life {
 
     impl JoinHandle {
         /// Waits until the thread has ended.
-        pub fn join<K: Before<lock_order::Join> + MaySleep>(self, cx: &mut Cx<K>) {
+        pub fn join<K: Before<lock_order::Join> + MaySleep>(&self, cx: &mut Cx<K>) {
             let (mut ended, mut cx) = self.end.ended.enter(cx);
             while !*ended {
                 self.end.changed.wait(&mut ended, &mut cx);
@@ -134,6 +138,37 @@ mod life {
         affinity: CpuSet,
         function: impl FnOnce(&mut ThreadCx) + Send + 'static,
     ) -> Result<JoinHandle, TooManyThreads> {
+        start(cx, name, priority, affinity, None, Box::new(function))
+    }
+
+    /// Starts the thread of an interrupt of `class` with the number `duty`, on `cpu`, and waits until it stands by. It
+    /// does `work` each time [`lend`] lets it, until that says that it was the last.
+    pub fn spawn_interrupt<K: MayWake + MaySleep>(
+        cx: &mut Cx<K>,
+        name: &str,
+        class: Ipl,
+        duty: u32,
+        cpu: usize,
+        work: impl FnMut(&mut ThreadCx) -> bool + Send + 'static,
+    ) -> Result<JoinHandle, TooManyThreads> {
+        let priority = PRIORITY_INTERRUPT + class as u8;
+        let only = CpuSet::only(cpu);
+        let work = Box::new(|cx: &mut ThreadCx| serve(cx, work));
+        let handle = start(cx, name, priority, only, Some((class, duty)), work)?;
+        while !handle.thread.stands_by() {
+            sleep_until(cx, now_ns() + 50_000);
+        }
+        Ok(handle)
+    }
+
+    fn start<K: MayWake>(
+        cx: &mut Cx<K>,
+        name: &str,
+        priority: u8,
+        affinity: CpuSet,
+        duty: Option<(Ipl, u32)>,
+        function: Box<dyn FnOnce(&mut ThreadCx) + Send>,
+    ) -> Result<JoinHandle, TooManyThreads> {
         assert!(
             (1..32).contains(&priority),
             "priority {priority} of thread {name}"
@@ -151,11 +186,12 @@ mod life {
             changed: KCondvar::new(),
         });
         let start = Box::new(Start {
-            function: Box::new(function),
+            function,
             end: end.clone(),
         });
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         t.set_name(name);
+        t.set_duty(duty);
         for statistic in [&t.run_ns, &t.switches] {
             statistic.store(0, Ordering::Relaxed);
         }
@@ -223,6 +259,11 @@ mod life {
         while now_ns() < at_ns {
             sched::park(cx, Some(at_ns));
         }
+    }
+
+    /// Waits until somebody [unparks](unpark) this thread, or `at_ns`; may also return for no reason.
+    pub fn park_until<K: MaySleep>(cx: &mut Cx<K>, at_ns: u64) {
+        sched::park(cx, Some(at_ns));
     }
 
     /// What a thread gives a driver to wait with: sleeps when that is worth it.

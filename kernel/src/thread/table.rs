@@ -8,6 +8,7 @@
 use super::runq::{RunQueue, Slot};
 use crate::cpu::CpuSet;
 use crate::lock_order;
+use bsp::context::Context;
 use bsp::start::stacks;
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -31,16 +32,8 @@ pub enum State {
     Running,
     /// Parked until someone unparks it.
     Blocked,
-}
-
-/// Registers that a context switch keeps; vectors.S knows the layout.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Context {
-    /// x19..x28.
-    pub x19_28: [u64; 10],
-    /// x29, x30, stack pointer.
-    pub fp_lr_sp: [u64; 3],
+    /// An interrupt thread that waits for its interrupt, or runs on a CPU that it borrowed ([`Loan`]).
+    Standby,
 }
 
 /// Scheduling state, guarded as the file's header says.
@@ -59,22 +52,37 @@ pub struct Sched {
     pub slice_ns: Cell<u64>,
 }
 
+/// The CPU that an interrupt thread has borrowed from the thread that it interrupted; see `sched/borrow.rs`. Of a thread
+/// that runs or was borrowed from: touched on its CPU only, with IRQ masked, or by the thread itself.
+pub struct Loan {
+    /// Whom it was borrowed from.
+    pub from: Cell<Option<&'static Thread>>,
+    /// The borrower gave the CPU back with its run queue locked, for this thread to leave.
+    pub queue_left: Cell<bool>,
+}
+
 /// One thread. The locks' part comes first, so that a pointer to either is one to both.
 #[repr(C)]
 pub struct Thread {
     /// What the locks keep in it. Its priority is the scheduler's: 0..32, higher runs first; 0 is the idle threads'.
     pub sync: KThread,
+    slot: Slot,
     /// CPU whose run-queue lock guards `sched`: where the thread runs, waits, or last ran.
     pub(super) cpu: AtomicU8,
     sched: UnsafeCell<Sched>,
     pub(super) context: UnsafeCell<Context>,
+    pub(super) loan: Loan,
+    /// For an interrupt thread: the class of its interrupt, plus one. Zero for others. Written once.
+    serves: AtomicU8,
+    /// Which of that class: the interrupt's identifier, or, of a soft interrupt, the CPU.
+    duty: AtomicU32,
     /// Identification for people; never reused.
     pub(super) id: AtomicU32,
     /// The slot is taken (for slots that `spawn` gives out).
     pub(super) taken: AtomicBool,
     /// Zero bytes behind its end. For display: it may be read while it changes.
     name: [AtomicU64; NAME_BYTES / 8],
-    /// The class, plus one, of the interrupt whose handler runs on its stack; or zero. Asked only where the thread runs.
+    /// The class, plus one, of the direct handler that runs on its stack; or zero.
     interrupt: AtomicU8,
     /// A CPU runs it: a hint.
     pub(super) running: AtomicBool,
@@ -87,7 +95,8 @@ pub struct Thread {
 const _: () = assert!(core::mem::offset_of!(Thread, sync) == 0);
 
 // SAFETY: `sched` is reached only through the run-queue lock (see `sched`), `context` only by the CPU that
-// switches to or from the thread, with that lock held; the rest is atomic or locked.
+// switches to or from the thread, with that lock held or while it borrows; `loan` as its type says; the rest is atomic
+// or locked.
 unsafe impl Sync for Thread {}
 
 /// The run queue of one CPU, with the number of that CPU: holding it locked is the right to touch its threads.
@@ -102,12 +111,15 @@ pub struct Queue {
     pub current_priority: u8,
     /// Thread that just lost the CPU and must go elsewhere, or whose slot is to be freed.
     pub leaving: Option<&'static Thread>,
+    /// The interrupt thread that a spinning thread lent the CPU last: the next one has its turn.
+    pub turn: Slot,
 }
 
 impl Thread {
-    const fn new() -> Self {
+    const fn new(slot: Slot) -> Self {
         Self {
             sync: KThread::new(0),
+            slot,
             cpu: AtomicU8::new(0),
             sched: UnsafeCell::new(Sched {
                 state: Cell::new(State::Free),
@@ -117,10 +129,13 @@ impl Thread {
                 since_ns: Cell::new(0),
                 slice_ns: Cell::new(0),
             }),
-            context: UnsafeCell::new(Context {
-                x19_28: [0; 10],
-                fp_lr_sp: [0; 3],
-            }),
+            context: UnsafeCell::new(Context::new()),
+            loan: Loan {
+                from: Cell::new(None),
+                queue_left: Cell::new(false),
+            },
+            serves: AtomicU8::new(0),
+            duty: AtomicU32::new(0),
             id: AtomicU32::new(0),
             taken: AtomicBool::new(false),
             name: [const { AtomicU64::new(0) }; NAME_BYTES / 8],
@@ -133,8 +148,7 @@ impl Thread {
 
     /// Place in the table, and number of its stack slot.
     pub fn slot(&self) -> Slot {
-        let bytes = (&raw const *self as usize) - (&raw const THREADS as usize);
-        (bytes / size_of::<Thread>()) as Slot
+        self.slot
     }
 
     /// CPU where it runs, waits, or last ran.
@@ -200,21 +214,59 @@ impl Thread {
         )
     }
 
+    /// True for an interrupt thread that waits for its interrupt, or runs on a loan.
+    pub fn stands_by(&self) -> bool {
+        let queue = super::sched::lock_queue_of(self);
+        self.sched(&queue).state.get() == State::Standby
+    }
+
     /// True for the thread that runs when no other can.
     pub fn is_idle(&self) -> bool {
         (self.slot() as usize) < crate::cpu::CPUS
     }
 
-    /// The class of the interrupt whose handler runs on this thread, which is the current one.
+    /// The class of the direct handler that runs on this thread's stack. Asked only where the thread runs.
     pub fn interrupt(&self) -> Option<Ipl> {
-        let class = self.interrupt.load(Ordering::Relaxed).checked_sub(1)?;
-        Ipl::HARDWARE.into_iter().find(|ipl| *ipl as u8 == class)
+        decode(&self.interrupt)
     }
 
-    /// Notes that a handler of `class` runs now, or none any more. The current thread, IRQ masked.
-    pub fn set_interrupt(&self, class: Option<Ipl>) {
-        let class = class.map_or(0, |class| class as u8 + 1);
-        self.interrupt.store(class, Ordering::Relaxed);
+    /// True if a direct handler runs on this thread's stack. As above.
+    #[inline]
+    pub fn in_interrupt(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes that a direct handler of `class` runs now; returns what [`leave_interrupt`](Thread::leave_interrupt) wants. The
+    /// current thread, IRQ masked.
+    #[inline]
+    pub fn enter_interrupt(&self, class: Ipl) -> u8 {
+        let before = self.interrupt.load(Ordering::Relaxed);
+        self.interrupt.store(encode(Some(class)), Ordering::Relaxed);
+        before
+    }
+
+    /// Notes that the handler is done. As above.
+    #[inline]
+    pub fn leave_interrupt(&self, before: u8) {
+        self.interrupt.store(before, Ordering::Relaxed);
+    }
+
+    /// For an interrupt thread: the class that it serves, of a device or a soft interrupt.
+    pub fn serves(&self) -> Option<Ipl> {
+        decode(&self.serves)
+    }
+
+    /// For an interrupt thread: the identifier of its interrupt, or, of a soft one, the CPU.
+    pub fn duty(&self) -> u32 {
+        self.duty.load(Ordering::Relaxed)
+    }
+
+    /// Says what an interrupt thread serves, or that it is none. Before it runs.
+    pub(super) fn set_duty(&self, duty: Option<(Ipl, u32)>) {
+        self.serves
+            .store(encode(duty.map(|(class, _)| class)), Ordering::Relaxed);
+        self.duty
+            .store(duty.map_or(0, |(_, duty)| duty), Ordering::Relaxed);
     }
 
     /// Lowest and highest address of its stack.
@@ -224,7 +276,25 @@ impl Thread {
     }
 }
 
-static THREADS: [Thread; MAX_THREADS] = [const { Thread::new() }; MAX_THREADS];
+fn encode(class: Option<Ipl>) -> u8 {
+    class.map_or(0, |class| class as u8 + 1)
+}
+
+fn decode(class: &AtomicU8) -> Option<Ipl> {
+    Ipl::ALL
+        .get(class.load(Ordering::Relaxed).wrapping_sub(1) as usize)
+        .copied()
+}
+
+static THREADS: [Thread; MAX_THREADS] = {
+    let mut threads = [const { Thread::new(0) }; MAX_THREADS];
+    let mut slot = 0;
+    while slot < MAX_THREADS {
+        threads[slot].slot = slot as Slot;
+        slot += 1;
+    }
+    threads
+};
 
 /// The thread in slot `slot`.
 pub fn thread(slot: Slot) -> &'static Thread {
@@ -240,7 +310,12 @@ impl Thread {
     }
 }
 
+/// Every entry of the table, also those of no thread.
+pub fn entries() -> impl Iterator<Item = &'static Thread> {
+    THREADS.iter()
+}
+
 /// All threads that exist.
 pub fn threads() -> impl Iterator<Item = &'static Thread> {
-    THREADS.iter().filter(|t| t.id() != 0)
+    entries().filter(|t| t.id() != 0)
 }

@@ -224,7 +224,25 @@ pub fn run(
     seconds: u64,
     broken: bool,
 ) -> Result<(), Refusal> {
-    trial::establish();
+    // Each line on a CPU of its own, so that handlers meet holders everywhere.
+    let lines = trial::establish(cx, [0, 1, 2].map(spread))?;
+    let verdict = tortured(cx, out, seconds, broken);
+    trial::disestablish(cx, lines)?;
+    verdict
+}
+
+/// The `n`th CPU that is online, round and round.
+fn spread(n: usize) -> usize {
+    let online: Vec<usize> = cpu::online().iter().collect();
+    online[n % online.len()]
+}
+
+fn tortured(
+    cx: &mut ThreadCx,
+    out: &mut dyn Write,
+    seconds: u64,
+    broken: bool,
+) -> Result<(), Refusal> {
     writeln!(
         out,
         "{seconds} s, half of it watched by lockstat; Ctrl-C ends a half"

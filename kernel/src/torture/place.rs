@@ -3,7 +3,7 @@
 use super::Rng;
 use super::broken::BrokenLock;
 use crate::lock_order;
-use crate::thread::{self, Kernel, ThreadCx};
+use crate::thread::{self, ThreadCx};
 use alloc::vec::Vec;
 use bsp::timer::now_ns;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,6 @@ use sync::domain::{Before, Cx, Domain, LockClass, MaySleep, Thread};
 use sync::kmutex::{KMutex, KMutexGuard};
 use sync::krwlock::{KRwLock, ReadGuard, WriteGuard};
 use sync::lockstat;
-use sync::machine::Machine;
 
 /// Turns of a loop inside a lock, so that another CPU may come by: most times few, for there to be many times.
 const LINGER: u32 = 20;
@@ -106,7 +105,8 @@ impl Counts {
 
     fn entered(&self) {
         count(&self.entries);
-        if Kernel::interrupt().is_some() {
+        let me = thread::current();
+        if me.in_interrupt() || me.serves().is_some() {
             count(&self.interrupts);
         }
     }

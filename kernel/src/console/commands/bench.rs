@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `bench`: what operations cost, in instructions.
+//! `bench`: what operations cost.
 //!
 //! Instructions and not time: they are the same in each run, and an emulator's time is the host's.
-use super::{Command, Outcome};
+use super::{Command, Outcome, bench_spl};
 use crate::console::shell::{Call, Refusal};
 use crate::cpu::{self, CpuSet};
 use crate::thread::{self, Kernel, ThreadCx};
@@ -17,9 +17,11 @@ use sync::kmutex::KMutex;
 
 pub const BENCH: Command = Command {
     name: "bench",
-    arguments: "cv",
+    arguments: "cv|spl",
     summary: "measure what operations cost, in instructions",
-    details: "cv: a round trip by condition variable: A signals B and waits, B signals A and\n\
+    details: "spl: what each policy costs: writes of the GIC's priority mask (PMR), and its\n\
+              accesses for an interrupt that is held off.\n\
+              cv: a round trip by condition variable: A signals B and waits, B signals A and\n\
               waits; on one CPU, then across two (both CPUs' instructions together).\n\
               Instructions are counted on a board, and in QEMU with -icount:\n\
               make run ARGS=--icount. Example: bench cv",
@@ -36,8 +38,10 @@ const PATIENCE_NS: u64 = 60_000_000_000;
 
 fn bench(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
-    if call.word(0)? != "cv" {
-        return Err(call.usage());
+    match call.word(0)? {
+        "cv" => {}
+        "spl" => return bench_spl::run(cx, out),
+        _ => return Err(call.usage()),
     }
     if bsp::cpu::instructions().is_none() {
         return Err(Refusal(

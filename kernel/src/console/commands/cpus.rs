@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cpus`, `cpu`, `intr`: processors and what interrupts them.
+//! `cpus`, `cpu`: processors.
 use super::{Command, Outcome};
 use crate::console::shell::Call;
-use crate::console::tty;
 use crate::console::words::number_in;
 use crate::cpu::{self, CpuState};
 use crate::thread::{self, ThreadCx};
-use crate::{board, intr, smp};
+use crate::{board, smp};
 use bsp::timer::now_ns;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -98,53 +97,5 @@ fn cpu(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
         _ => "off (by PSCI)",
     };
     writeln!(out, "CPU {n} is {how}")?;
-    Ok(())
-}
-
-pub const INTR: Command = Command {
-    name: "intr",
-    arguments: "",
-    summary: "interrupts: class, priority, count on each CPU",
-    details: "A lower GIC priority is more urgent; each class has one. deferred: times that\n\
-              one came while it was masked, and waited. Example: intr",
-    takes_paths: false,
-    run: intr,
-};
-
-fn intr(_: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
-    call.at_most(0)?;
-    writeln!(
-        out,
-        "intid  source       class  prio deferred      cpu0      cpu1      cpu2      cpu3"
-    )?;
-    for line in intr::lines() {
-        write!(
-            out,
-            "{:>5}  {:<12} {:<5}  {:#04x} {:>8}",
-            line.intid, line.name, line.class, line.priority, line.deferred
-        )?;
-        for count in line.counts {
-            write!(out, " {count:>9}")?;
-        }
-        writeln!(out)?;
-    }
-    let gic = intr::summary();
-    let states = if gic.two_security_states {
-        "two security states"
-    } else {
-        "one security state"
-    };
-    writeln!(
-        out,
-        "GICv2: {} lines, {states}, priority bits {:#04x}",
-        gic.lines, gic.priority_bits
-    )?;
-    let (overruns, errors) = tty::line_statistics();
-    writeln!(
-        out,
-        "spurious {}, unexpected {}",
-        gic.spurious, gic.unexpected
-    )?;
-    writeln!(out, "serial line: overruns {overruns}, errors {errors}")?;
     Ok(())
 }

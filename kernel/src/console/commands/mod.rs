@@ -3,8 +3,12 @@
 //!
 //! A command prints to the terminal it is given, at most 80 columns wide, and returns what was wrong as a sentence.
 mod bench;
+mod bench_spl;
 mod cpus;
+mod demo;
 mod files;
+mod intr;
+mod irqlat;
 mod locks;
 mod machine;
 mod memory;
@@ -40,11 +44,13 @@ pub const COMMANDS: &[Command] = &[
     files::CAT,
     cpus::CPU,
     cpus::CPUS,
+    demo::DEMO,
     files::DISK,
     machine::DMESG,
     HELP,
     files::HEXDUMP,
-    cpus::INTR,
+    intr::INTR,
+    irqlat::IRQLAT,
     locks::LOCKDEBUG,
     locks::LOCKSTAT,
     machine::LOG,
@@ -58,6 +64,7 @@ pub const COMMANDS: &[Command] = &[
     machine::REBOOT,
     threads::SELFTEST,
     files::SHA256,
+    intr::SPL,
     threads::STRESS,
     threads::THREADS,
     torture::TORTURE,

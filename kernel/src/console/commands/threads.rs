@@ -34,6 +34,7 @@ fn threads(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
             State::Runnable => "runnable",
             State::Running => "running",
             State::Blocked => "blocked",
+            State::Standby => "standby",
         };
         let ms = thread::cpu_time_ns(cx, t) / 1_000_000;
         let switches = t.switches.load(Ordering::Relaxed);

@@ -26,13 +26,16 @@
 //! # Rejected
 //! Migrating a thread by taking two queues' locks in order: moving it while it belongs to no queue, with its CPU
 //! number as the hand-over, needs one.
+mod borrow;
 mod place;
 
 use super::runq::{RunQueue, Slot};
-use super::table::{Context, Queue, State, Thread, thread};
+use super::table::{Queue, State, Thread, thread};
 use crate::cpu::{self, CPUS, CpuSet};
 use crate::thread::{IdleCx, Kernel};
-use crate::{callout, intr, lock_order};
+use crate::{callout, intr, lock_order, softint};
+pub use borrow::{Returned, lend, relax, serve};
+use bsp::context::Context;
 use bsp::cpu::{index, irq_enable, irq_masked, irq_restore, irq_save};
 use bsp::timer::now_ns;
 use core::ptr::NonNull;
@@ -41,7 +44,7 @@ use place::{allowed_here, place, steal};
 pub use place::{priority_changed, set_affinity, set_online};
 use sync::domain::{Cx, Interrupt, MaySleep, MayWake, Sched as SchedDomain};
 use sync::kmutex::{KMutex, KMutexGuard};
-use sync::spl::PENDING_RESCHED;
+use sync::spl::{PENDING_EAGER, PENDING_INTERRUPT, PENDING_RESCHED, PENDING_SOFT};
 
 /// How long a thread runs before an equal gets its turn.
 pub const SLICE_NS: u64 = 10_000_000;
@@ -55,6 +58,7 @@ static QUEUES: [KMutex<Queue, lock_order::RunQueue>; CPUS] = {
             online: false,
             current_priority: 0,
             leaving: None,
+            turn: 0,
         })
     }
     [queue(0), queue(1), queue(2), queue(3)]
@@ -64,11 +68,6 @@ static QUEUES: [KMutex<Queue, lock_order::RunQueue>; CPUS] = {
 static WAITING: [AtomicUsize; CPUS] = [const { AtomicUsize::new(0) }; CPUS];
 
 type QueueGuard = KMutexGuard<'static, Queue, lock_order::RunQueue, Interrupt<SchedDomain>>;
-
-unsafe extern "C" {
-    fn switch_context(from: *mut Context, to: *const Context);
-    fn thread_trampoline();
-}
 
 /// Why a thread gives up its CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +80,8 @@ enum Why {
     Parks,
     /// It ends.
     Exits,
+    /// It is an interrupt thread, and done.
+    StandsBy,
 }
 
 /// The thread that executes this.
@@ -105,11 +106,23 @@ fn lock(cpu: usize) -> QueueGuard {
 }
 
 /// The locked queue that guards `t`.
+#[inline]
 pub(super) fn lock_queue_of(t: &Thread) -> QueueGuard {
+    let queue = lock(t.cpu());
+    if t.cpu() == queue.cpu {
+        return queue;
+    }
+    drop(queue);
+    lock_queue_of_moving(t)
+}
+
+/// As above, of one that goes from queue to queue.
+#[cold]
+#[inline(never)]
+fn lock_queue_of_moving(t: &Thread) -> QueueGuard {
     loop {
-        let cpu = t.cpu();
-        let queue = lock(cpu);
-        if t.cpu() == cpu {
+        let queue = lock(t.cpu());
+        if t.cpu() == queue.cpu {
             return queue;
         }
     }
@@ -159,23 +172,13 @@ pub(super) fn prepare<K: MayWake>(
     sched.state.set(State::Blocked);
     sched.since_ns.set(now_ns());
     sched.slice_ns.set(SLICE_NS);
-    let mut context = Context {
-        x19_28: [0; 10],
-        fp_lr_sp: [0; 3],
-    };
-    context.x19_28[0] = entry as u64;
-    context.x19_28[1] = argument as u64;
-    context.fp_lr_sp = [
-        0,
-        thread_trampoline as *const () as u64,
-        t.stack().end as u64,
-    ];
+    let context = Context::starting(t.stack().end, entry, argument);
     // SAFETY: the thread is not running, and the queue is locked.
     unsafe { *t.context.get() = context };
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn thread_start(entry: extern "C" fn(usize) -> !, argument: usize) -> ! {
+extern "C" fn kernel_thread(entry: extern "C" fn(usize) -> !, argument: usize) -> ! {
     finish_switch();
     irq_enable();
     look();
@@ -187,6 +190,9 @@ fn switch_away(mut why: Why) {
     let me = current();
     let cpu = index();
     let mut queue = lock(cpu);
+    if let Some(from) = me.loan.from.get() {
+        return borrow::give_back(queue, me, from, why);
+    }
     let sched = me.sched(&queue);
     let this = cpu::cpu(cpu);
     // ORDERING: looked at and cleared under the queue's lock; whoever sets it has queued its thread under that lock
@@ -214,6 +220,10 @@ fn switch_away(mut why: Why) {
         Why::Parks => sched.state.set(State::Blocked),
         Why::Exits => {
             sched.state.set(State::Free);
+            queue.leaving = Some(me);
+        }
+        Why::StandsBy => {
+            sched.state.set(State::Standby);
             queue.leaving = Some(me);
         }
         Why::Preempted | Why::Yields if me.is_idle() => sched.state.set(State::Runnable),
@@ -259,6 +269,10 @@ fn switch_away(mut why: Why) {
     if core::ptr::eq(next, me) {
         return;
     }
+    if me.sync.pending.load(Ordering::Relaxed) & PENDING_SOFT != 0 {
+        me.sync.pending.fetch_and(!PENDING_SOFT, Ordering::Relaxed);
+        next.sync.pending.fetch_or(PENDING_SOFT, Ordering::Relaxed);
+    }
     me.running.store(false, Ordering::Relaxed);
     next.running.store(true, Ordering::Relaxed);
     // SAFETY: the lock spins, and `next` is what this CPU runs next: its `finish_switch` leaves the lock. Both contexts
@@ -266,9 +280,12 @@ fn switch_away(mut why: Why) {
     unsafe {
         queue.leave_to(&next.sync);
         bsp::cpu::set_local(&raw const *next as usize);
-        switch_context(me.context.get(), next.context.get());
+        bsp::context::switch(me.context.get(), next.context.get());
     }
-    finish_switch();
+    // Who stood by runs again on a loan, whose lender has no queue locked.
+    if why != Why::StandsBy {
+        finish_switch();
+    }
 }
 
 /// Adds to a statistic of a thread that is guarded by its queue.
@@ -276,8 +293,8 @@ fn add(statistic: &AtomicU64, by: u64) {
     statistic.store(statistic.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
-/// The first thing that a thread does when it gets a CPU: leaves the queue that its predecessor locked, and sends
-/// a predecessor that may not stay to where it may.
+/// The first thing that a thread does when it gets a CPU: leaves the queue that its predecessor locked, and sees to
+/// a predecessor that does not stay, now that its registers are saved.
 #[inline(always)]
 fn finish_switch() {
     let cpu = index(); // not the CPU that this thread left: it may have moved
@@ -296,11 +313,16 @@ fn finish_switch() {
 #[inline(never)]
 fn send_off(t: &'static Thread) {
     let queue = lock_queue_of(t);
-    if t.sched(&queue).state.get() == State::Free {
-        drop(queue);
-        super::free_slot(t);
-    } else {
-        place(queue, t);
+    match t.sched(&queue).state.get() {
+        State::Free => {
+            drop(queue);
+            super::free_slot(t);
+        }
+        State::Standby => {
+            drop(queue);
+            intr::completed(t);
+        }
+        _ => place(queue, t),
     }
 }
 
@@ -334,7 +356,7 @@ pub fn unpark<K: MayWake>(_cx: &mut Cx<K>, t: &'static Thread) {
             place(queue, t);
         }
         State::Free => {}
-        State::Runnable | State::Running => sched.permit.set(true),
+        State::Runnable | State::Running | State::Standby => sched.permit.set(true),
     }
 }
 
@@ -359,7 +381,7 @@ pub fn park<K: MaySleep>(_cx: &mut Cx<K>, deadline_ns: Option<u64>) {
 /// What the tokens say, looked at once more where somebody else's trait had none.
 pub(super) fn assert_may_sleep(me: &Thread) {
     assert!(
-        me.sync.mask().is_open() && me.interrupt().is_none() && !irq_masked(),
+        me.sync.may_sleep() && !me.in_interrupt() && !irq_masked(),
         "sleep with an interrupt-safe lock held, in an interrupt handler, or with IRQ masked"
     );
 }
@@ -390,29 +412,42 @@ fn look() {
     }
 }
 
-/// What spl held off, as it drops: first the interrupts that are no longer masked, then, if nothing is held any more,
-/// another thread. Any context; in a handler, or with IRQ masked, it waits for the end of that.
+/// What spl held off, as it drops: first the interrupts that are no longer masked, then the soft ones, then, if
+/// nothing is held any more, another thread. Any context; in a direct handler, or with IRQ masked, it waits for the end of
+/// that.
 #[cold]
 pub fn run_pending() {
     let me = current();
-    if me.interrupt().is_some() || irq_masked() {
+    if me.in_interrupt() || irq_masked() {
         return;
     }
     let daif = irq_save();
-    intr::run_deferred(me);
-    preempt(me);
+    settle(me);
     irq_restore(daif);
 }
 
-fn preempt(me: &Thread) {
-    while me.sync.pending.load(Ordering::Relaxed) & PENDING_RESCHED != 0 && me.sync.mask().is_open()
-    {
+/// Runs what waits for `me`, the current thread, as far as it lets it. IRQ masked, no direct handler running.
+#[inline]
+fn settle(me: &'static Thread) {
+    // Looked at anew each time: what runs may schedule a soft interrupt, have a thread woken, or give the CPU back while
+    // an interrupt waits that only it held off.
+    let pending = |bits| me.sync.pending.load(Ordering::Relaxed) & bits != 0;
+    while pending(u32::MAX) {
+        if pending(PENDING_INTERRUPT | PENDING_EAGER) {
+            intr::run_deferred(me);
+        }
+        if pending(PENDING_SOFT) && softint::run(me) {
+            continue;
+        }
+        if !(pending(PENDING_RESCHED) && me.sync.mask().is_open()) {
+            return;
+        }
         switch_away(Why::Preempted);
     }
 }
 
-/// At the end of an interrupt: gives the CPU to a better thread, or has the interrupted one do that as soon as it holds
-/// nothing. IRQ masked.
+/// At the end of an interrupt: runs what it left to be done, and gives the CPU to a better thread; or has the interrupted
+/// one do that as soon as it no longer holds it off. IRQ masked.
 pub fn interrupt_exit(me: &'static Thread) {
     let this = cpu::this();
     let slice_end_ns = this.slice_end_ns.load(Ordering::Relaxed);
@@ -421,7 +456,11 @@ pub fn interrupt_exit(me: &'static Thread) {
     if wanted || slice_end_ns != u64::MAX && slice_end_ns <= now_ns() {
         me.sync.pending.fetch_or(PENDING_RESCHED, Ordering::Relaxed);
     }
-    preempt(me);
+    if !me.in_interrupt() {
+        settle(me);
+    } else if me.sync.pending.load(Ordering::Relaxed) & (PENDING_INTERRUPT | PENDING_EAGER) != 0 {
+        intr::run_deferred(me);
+    }
 }
 
 /// The idle thread of this CPU: runs others, takes work from others, or sleeps; `leave` is called, IRQ masked, when
@@ -429,6 +468,8 @@ pub fn interrupt_exit(me: &'static Thread) {
 pub fn idle_loop(mut cx: IdleCx, leave: fn(&mut IdleCx)) -> ! {
     loop {
         let daif = irq_save();
+        let me = current();
+        settle(me); // what came with the CPU from whom it ran before
         let (online, work) = {
             let queue = lock(index());
             (queue.online, !queue.waiting.is_empty())
@@ -437,7 +478,7 @@ pub fn idle_loop(mut cx: IdleCx, leave: fn(&mut IdleCx)) -> ! {
             leave(&mut cx);
         } else if work || steal() {
             switch_away(Why::Yields);
-        } else {
+        } else if me.sync.pending.load(Ordering::Relaxed) & !PENDING_EAGER == 0 {
             intr::set_idle(true);
             bsp::cpu::wait_for_interrupt();
             intr::set_idle(false);

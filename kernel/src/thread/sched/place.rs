@@ -30,8 +30,8 @@ pub(super) fn place(mut queue: QueueGuard, t: &'static Thread) {
     debug_assert!(sched.queued.get().is_none() && sched.state.get() == State::Runnable);
     let allowed = candidates(sched.affinity.get());
     let last = queue.cpu;
-    let at_once = queue.current_priority < t.sync.priority() || intr::is_idle(last);
-    let stays = allowed == CpuSet::only(last) || at_once && allowed.contains(last);
+    let at_once = || queue.current_priority < t.sync.priority() || intr::is_idle(last);
+    let stays = allowed == CpuSet::only(last) || allowed.contains(last) && at_once();
     if !(stays && queue.online) {
         queue = go_elsewhere(queue, t);
     }
