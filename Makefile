@@ -14,7 +14,7 @@ MODEL    := -p sync --profile model --test model
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel tools image run test check model mutants miri bench-locks picture clean FORCE
+.PHONY: help setup kernel tools image run test check model mutants miri bench-locks bench-intr picture clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,10 +60,17 @@ bench-locks: image ## count the instructions of locks' paths and waits (ARGS=--v
 	@target/debug/session --icount "bench cv" >out/bench-cv.txt
 	@target/debug/bench_locks --console out/bench-cv.txt $(ARGS) target/$(TARGET)/release/probes
 
-picture: image ## draw docs/console.svg from a session in QEMU
+bench-intr: image ## instructions from interrupt to handler or thread, and which functions they are in
+	@cargo build -q -p qemu-tests
+	@target/debug/irqtrace
+
+picture: image ## draw docs/console.svg and docs/guide/domains.svg from sessions in QEMU
 	@cargo build -q -p tools -p qemu-tests
 	@target/debug/session cpus "ls /boot" threads >out/session.txt
 	@target/debug/screen --title "make run: Orthogon on QEMU's raspi4b" <out/session.txt >docs/console.svg
+	@target/debug/session --icount "demo domains 5" >out/demo-domains.txt
+	@target/debug/domains --machine "QEMU's raspi4b, an instruction a nanosecond (--icount)" \
+		<out/demo-domains.txt >docs/guide/domains.svg
 
 clean: ## remove what was built (what was fetched stays in .cache/)
 	rm -rf out target

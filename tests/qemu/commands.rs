@@ -97,6 +97,9 @@ fn wrong_arguments_are_answered_with_the_usage() {
         "cpu 1",
         "cpu sideways 1",
         "stress walk",
+        "demo nothing",
+        "demo ladder 1",
+        "demo storm directly 1",
         "log loud",
         "panic softly",
         "md 0x80000 1 q",
@@ -121,6 +124,11 @@ fn bad_numbers_are_named() {
         "mw 0x50000000 {}",
         "hexdump /boot/TEXT.TXT {}",
         "hexdump /boot/TEXT.TXT 0 {}",
+        "demo domains {}",
+        "demo count {}",
+        "demo storm {}",
+        "intr move {} 0",
+        "intr move 153 {}",
     ];
     for taker in takers {
         for word in NO_NUMBERS {
@@ -140,6 +148,9 @@ fn bad_numbers_are_named() {
         "mw 0x50000000 4G",
         "hexdump /boot/TEXT.TXT 8G",
         "hexdump /boot/TEXT.TXT 0 0",
+        "demo domains 0",
+        "demo count 8G",
+        "intr move 153 4",
     ] {
         let reply = console.command(line);
         assert!(reply.contains(": out of range ("), "{line}: {reply}");
@@ -159,6 +170,11 @@ fn no_output_is_wider_than_a_terminal() {
         "stress show",
         "stress stop",
         "selftest",
+        "intr cpus",
+        "spl",
+        "demo domains 1",
+        "demo ladder",
+        "demo count 1000",
         "cpu off 2",
         "cpus",
         "cpu on 2",

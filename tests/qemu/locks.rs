@@ -37,7 +37,7 @@ fn bench_says_what_it_needs() {
         "{reply}"
     );
     for line in ["bench", "bench it", "bench cv cv"] {
-        assert_eq!(console.command(line), "usage: bench cv", "{line}");
+        assert_eq!(console.command(line), "usage: bench cv|spl", "{line}");
     }
 }
 

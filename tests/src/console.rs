@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::machine::Place;
+use crate::gdb::Gdb;
+use crate::machine::{GDB_SOCKET, Place};
 
 /// What the shell prints when it waits for a line.
 pub const PROMPT: &str = "orthogon> ";
 /// How long a command may take.
-const COMMAND: Duration = Duration::from_secs(20);
+const COMMAND: Duration = Duration::from_secs(90);
 /// How long booting may take, also on a busy host.
 const BOOT: Duration = Duration::from_secs(60);
 /// How many bytes of the log a failure shows.
@@ -207,6 +208,12 @@ impl Console {
     /// Allows warnings that begin so: the test provokes them on purpose.
     pub fn allow_warnings(&mut self, start: &'static str) {
         self.allowed.push(start);
+    }
+
+    /// Stops the machine, which was started [with a stub](crate::Machine::gdb).
+    #[track_caller]
+    pub fn debugger(&self) -> Gdb {
+        Gdb::connect(&self.scratch.path().join(GDB_SOCKET))
     }
 
     /// The folder with this run's files; gone with the console.

@@ -16,6 +16,7 @@ pub mod armstub;
 mod console;
 pub mod corrupt;
 mod cpus;
+pub mod gdb;
 mod machine;
 
 pub use console::{Console, PROMPT};

@@ -17,6 +17,8 @@ use crate::corrupt::Corruption;
 const SLOTS: usize = 2;
 /// How long a test may take, unless it says otherwise.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// Where QEMU's stub listens, in the run's folder.
+pub(crate) const GDB_SOCKET: &str = "gdb";
 
 /// What to boot, and how. The defaults are the board's: BL31, its kind of GIC, no card.
 #[derive(Debug)]
@@ -151,6 +153,14 @@ impl Machine {
     /// Further arguments for QEMU.
     pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
         self.qemu.extra.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Has QEMU's stub listen for a debugger; [`Console::debugger`] is one.
+    pub fn gdb(mut self) -> Self {
+        let socket = self.scratch.path().join(GDB_SOCKET);
+        let option = format!("unix:{},server=on,wait=off", socket.display());
+        self.qemu.extra.extend(["-gdb".into(), option.into()]);
         self
     }
 

@@ -131,6 +131,13 @@ fn symbol(elf: &ElfFile64<Endianness>, name: &str) -> Result<u64> {
         .with_context(|| format!("the linker script defines no {name}"))
 }
 
+/// Every function of the kernel's ELF file: its address, and its readable name.
+pub fn named_functions(elf: &[u8]) -> Result<BTreeMap<u64, String>> {
+    let elf = ElfFile64::<Endianness>::parse(elf).context("the kernel is no 64-bit ELF file")?;
+    let found = functions(&elf, 0)?.into_iter();
+    Ok(found.map(|(at, name)| (at.into(), name)).collect())
+}
+
 /// Every function's distance from the image's first byte, and its readable name.
 fn functions(elf: &ElfFile64<Endianness>, link_base: u64) -> Result<BTreeMap<u32, String>> {
     let mut functions = BTreeMap::new();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Host tools: kernel image, SD card image, the QEMU command, the import rules, the mutants of the locks.
-//! Host tools: kernel image, SD card image, the QEMU command, the import rules, instruction counts.
 //!
 //! The programs in `src/bin/` only parse arguments; what they do is here, so that the tests
 //! do the same.
@@ -43,6 +42,11 @@ pub fn firmware_dir() -> PathBuf {
 /// Where `make` puts what it builds: `kernel8.img`, `card.img`, `orthogon-rpi4.dtb`, logs.
 pub fn out_dir() -> PathBuf {
     from_here("out")
+}
+
+/// The kernel as `make kernel` links it, with its symbols.
+pub fn kernel_elf() -> PathBuf {
+    from_here("target/aarch64-unknown-none-softfloat/release/kernel")
 }
 
 /// A program's end: an error is one line that says what to do, without a backtrace.

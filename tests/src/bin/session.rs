@@ -9,12 +9,15 @@ use qemu_tests::{Machine, PROMPT};
 
 /// Before the first command, so that the figures are those of a machine at rest, not of its boot.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long one command may take, and all of it: some are minutes long where instructions are counted.
+const PATIENCE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(900);
 
 fn main() {
     let mut lines = std::env::args().skip(1).peekable();
     let counts = lines.next_if(|first| first == "--icount").is_some();
     let card = tools::out_dir().join("card.img");
-    let mut machine = Machine::new().card(card);
+    let mut machine = Machine::new().card(card).deadline(DEADLINE);
     if counts {
         machine = machine.icount();
     }
@@ -25,7 +28,7 @@ fn main() {
         std::thread::sleep(IDLE);
     }
     for line in lines {
-        console.command(&line);
+        console.command_within(&line, PATIENCE);
     }
     let log = console.log();
     let start = log[..boot].rfind("\nOrthogon ").map_or(boot, |at| at + 1);
