@@ -2,7 +2,8 @@
 //! The house's rules that no compiler checks: who imports whom, and what every file has.
 //!
 //! Imports are read from `cargo metadata`: normal dependencies only, as tests may use what they
-//! like. `tools` and `qemu-tests` run on the host, so nothing on the board may need them.
+//! like. `tools`, `qemu-tests` and the device pack run on the host, so nothing on the board may
+//! need them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,16 +20,23 @@ enum May {
     AllBut(&'static [&'static str]),
 }
 
-const HOST: [&str; 2] = ["tools", "qemu-tests"];
-const RULES: [(&str, May); 4] = [
+const HOST: [&str; 4] = ["tools", "qemu-tests", "genet-model", "pi4-devices"];
+const RULES: [(&str, May); 6] = [
     // The model checkers, each in its own build only.
     ("sync", May::Only(&["loom", "shuttle"])),
     ("drivers", May::Only(&["embedded-hal", "tock-registers"])),
-    ("bsp", May::AllBut(&["kernel", HOST[0], HOST[1]])),
+    (
+        "bsp",
+        May::AllBut(&["kernel", HOST[0], HOST[1], HOST[2], HOST[3]]),
+    ),
     ("kernel", May::AllBut(&HOST)),
+    // A model that a test or any emulator can drive.
+    ("genet-model", May::Only(&[])),
+    // Under another licence, so nothing else may import it either.
+    ("pi4-devices", May::Only(&["genet-model"])),
 ];
 /// Folders where `unsafe` has a reason to be.
-const UNSAFE_IN: [&str; 3] = ["sync/", "bsp/", "kernel/"];
+const UNSAFE_IN: [&str; 4] = ["sync/", "bsp/", "kernel/", "tools/pi4-devices/"];
 /// A file's greatest length; most are far shorter.
 const LINES_MAX: usize = 800;
 const CHECKED: [&str; 7] = ["rs", "S", "s", "sh", "ld", "dts", "toml"];
