@@ -4,6 +4,8 @@
 TARGET   := aarch64-unknown-none-softfloat
 ELF      := target/$(TARGET)/release/kernel
 FIRMWARE := $(addprefix .cache/firmware/,bl31.bin start4.elf fixup4.dat LICENCE.broadcom LICENCE.tf-a)
+# What QEMU's raspi4b lacks, preloaded into it.
+PACK     := target/debug/libpi4_devices.so
 # The card's size in MiB, a power of two; and further arguments, see `make run ARGS=--help`.
 SIZE     ?= 256
 ARGS     ?=
@@ -14,7 +16,8 @@ MODEL    := -p sync --profile model --test model
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel tools image run test check model mutants miri bench-locks bench-intr picture clean FORCE
+.PHONY: help setup kernel tools image run test judge check model mutants miri bench-locks bench-intr picture \
+	clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,11 +31,15 @@ kernel: setup ## build out/kernel8.img
 image: setup ## build out/card.img, the SD card for QEMU and for the Pi (SIZE=MiB)
 	@$(MAKE) --no-print-directory out/card.img
 
-run: image ## run it in QEMU, console here (ARGS="--gic plain -- -s", ARGS=--help)
+run: image $(PACK) ## run it in QEMU, console here (ARGS="--gic plain -- -s", ARGS=--help)
 	@target/debug/orthogon-run --card out/card.img --cmdline "$$(cat tools/card/cmdline.txt)" $(ARGS)
 
-test: image ## host tests, then QEMU tests; ends with "N passed, N failed"
+test: image target/debug/judge $(PACK) ## host tests, then QEMU tests; ends with "N passed, N failed"
 	@tools/test.sh
+
+judge: target/debug/judge $(PACK) ## Linux's and U-Boot's own drivers on the device pack, 10 min (ARGS=--short)
+	@tools/setup.sh judge
+	@target/debug/judge $(ARGS)
 
 check: setup ## rustfmt, clippy with warnings denied, import rules of the workspace
 	cargo fmt --all -- --check
@@ -54,17 +61,17 @@ miri: ## the locks' host tests under Miri: undefined behaviour, data races, leak
 mutants: ## weaken the locks, one place at a time: a check must fail for each
 	@cargo run -q -p tools --bin mutants
 
-bench-locks: image ## count the instructions of locks' paths and waits (ARGS=--verbose lists them)
+bench-locks: image $(PACK) ## count the instructions of locks' paths and waits (ARGS=--verbose lists them)
 	@cargo build -q --release -p kernel --bin probes --features probes --target $(TARGET)
 	@cargo build -q -p tools -p qemu-tests
 	@target/debug/session --icount "bench cv" >out/bench-cv.txt
 	@target/debug/bench_locks --console out/bench-cv.txt $(ARGS) target/$(TARGET)/release/probes
 
-bench-intr: image ## instructions from interrupt to handler or thread, and which functions they are in
+bench-intr: image $(PACK) ## instructions from interrupt to handler or thread, and which functions they are in
 	@cargo build -q -p qemu-tests
 	@target/debug/irqtrace
 
-picture: image ## draw docs/console.svg and docs/guide/domains.svg from sessions in QEMU
+picture: image $(PACK) ## draw docs/console.svg and docs/guide/domains.svg from sessions in QEMU
 	@cargo build -q -p tools -p qemu-tests
 	@target/debug/session cpus "ls /boot" threads >out/session.txt
 	@target/debug/screen --title "make run: Orthogon on QEMU's raspi4b" <out/session.txt >docs/console.svg
@@ -80,8 +87,8 @@ clean: ## remove what was built (what was fetched stays in .cache/)
 $(ELF): FORCE
 	@cargo build -q --release -p kernel --target $(TARGET)
 
-target/debug/kimage target/debug/card target/debug/orthogon-run &: FORCE
-	@cargo build -q -p tools
+target/debug/kimage target/debug/card target/debug/orthogon-run target/debug/judge $(PACK) &: FORCE
+	@cargo build -q -p tools -p pi4-devices
 
 out/kernel8.img: $(ELF) target/debug/kimage
 	@target/debug/kimage $< $@

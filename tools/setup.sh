@@ -8,14 +8,18 @@
 # bookworm-backports and the machine's apt configuration shall stay as it is. Files for the
 # card come out of Debian packages that are unpacked, not installed, into .cache/.
 # The mirror is the one that the machine's apt uses already.
+# With the argument `judge` it also fetches what `make judge` boots: Debian's Linux for arm64 with
+# its modules, a static busybox, ethtool, U-Boot (100 MB).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cache=$PWD/.cache
+judge=$cache/judge # Linux and what runs in it
 fw=$cache/firmware # what the boot partition gets: bl31.bin, start4.elf, fixup4.dat, licences
 target=aarch64-unknown-none-softfloat
 firmware_suite=trixie # TF-A 2.12 (bookworm has 2.8) and a Pi firmware that is known to boot it
 steps=7 step=0 acted=
+[ "${1:-}" != judge ] || steps=8
 
 die() {
   printf 'setup  %s\n' "$@" >&2
@@ -153,9 +157,27 @@ get_dtb() { # Linux's own tree of the board: tests boot with it, the card does n
   apt_update "$firmware_suite" "$firmware_suite" "$firmware_suite-backports"
   p=$(apt_private "$firmware_suite" apt-cache pkgnames 'linux-base-' | grep -E '^linux-base-[0-9].*[0-9]-arm64$' |
     sort -V | tail -n 1) # 5 MB of DTBs; before Linux 6.19 they came in the 93 MB of linux-image
-  unpack "${p:-$(apt_private "$firmware_suite" apt-cache depends "linux-image-arm64/$firmware_suite" |
-    sed -n 's/^ *Depends: *\(linux-image-[^ ]*\).*/\1/p' | head -n 1)}"
+  unpack "${p:-$(linux_image)}"
   cp "$(find "$cache/apt/x" -name bcm2711-rpi-4-b.dtb | head -n 1)" "$fw/"
+}
+linux_image() { # the package behind linux-image-arm64
+  apt_private "$firmware_suite" apt-cache depends "linux-image-arm64/$firmware_suite" |
+    sed -n 's/^ *Depends: *\(linux-image-[^ ]*\).*/\1/p' | head -n 1
+}
+has_judge() { [ -s "$judge/complete" ]; }
+get_judge() {
+  local x=$cache/apt/x p image lib=usr/lib/aarch64-linux-gnu
+  apt_update "$firmware_suite" "$firmware_suite" "$firmware_suite-backports"
+  image=$(linux_image)
+  for p in "$image" busybox-static ethtool libmnl0 libc6 u-boot-rpi; do unpack "$p"; done
+  rm -rf "$judge" && mkdir -p "$judge/bin" "$judge/lib"
+  cp "$x/$image"/boot/vmlinuz-* "$judge/Image"
+  cp -r "$x/$image"/usr/lib/modules/*/kernel "$judge/modules"
+  cp "$(find "$x/$image" -name bcm2711-rpi-4-b.dtb | head -n 1)" "$judge/board.dtb"
+  cp "$x/busybox-static/usr/bin/busybox" "$x/ethtool/usr/sbin/ethtool" "$judge/bin/"
+  cp -L "$x/libmnl0/$lib"/libmnl.so.0 "$x/libc6/$lib"/{libc.so.6,libm.so.6,ld-linux-aarch64.so.1} "$judge/lib/"
+  cp "$x/u-boot-rpi/usr/lib/u-boot/rpi_arm64/u-boot.bin" "$judge/"
+  dpkg-deb -f "$x/$image"/*.deb Package Version >"$judge/complete"
 }
 has_sums() { (cd "$fw" && sha256sum --quiet -c SHA256SUMS) >/dev/null 2>&1; }
 get_sums() { # also when a file was damaged since: then the sums no longer speak for it
@@ -176,5 +198,6 @@ need "Trusted Firmware-A bl31.bin for rpi4" has_bl31 get_bl31
 need "Raspberry Pi boot firmware start4.elf, fixup4.dat" has_firmware get_firmware
 need "stock device tree bcm2711-rpi-4-b.dtb (for tests)" has_dtb get_dtb
 need "SHA-256 of what was fetched" has_sums get_sums
+[ "${1:-}" != judge ] || need "Linux, busybox, ethtool, U-Boot for arm64 (for make judge)" has_judge get_judge
 rm -rf "$cache/apt"
 [ -n "$acted" ] || echo "setup  everything is in place"

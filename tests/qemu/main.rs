@@ -18,6 +18,7 @@ mod harness;
 mod interrupts;
 mod locks;
 mod memory;
+mod pack;
 mod power;
 mod smp;
 mod spl;

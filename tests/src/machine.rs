@@ -88,7 +88,19 @@ impl Machine {
 
     /// Which controller the card is on.
     pub fn slot(mut self, slot: Slot) -> Self {
-        self.qemu.slot = slot;
+        self.qemu.slot = Some(slot);
+        self
+    }
+
+    /// A QEMU without the devices of the pack.
+    pub fn no_pack(mut self) -> Self {
+        self.qemu.no_pack = true;
+        self
+    }
+
+    /// A fault of GENET's: NAME[/EVERY][xTIMES][:MS].
+    pub fn fault(mut self, plan: &str) -> Self {
+        self.qemu.fault.push(plan.to_owned());
         self
     }
 

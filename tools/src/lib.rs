@@ -7,10 +7,12 @@
 
 pub mod card;
 pub mod dtb;
+pub mod judge;
 pub mod kimage;
 pub mod ksyms;
 pub mod layering;
 pub mod mutants;
+pub mod pack;
 pub mod paths;
 pub mod qemu;
 

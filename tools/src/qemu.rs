@@ -16,7 +16,7 @@ use std::process::Command;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{dtb, kimage, number, read, write};
+use crate::{dtb, kimage, number, pack, read, write};
 
 /// Where the device tree lies for BL31, as in the card's config.txt.
 pub const DTB_ADDRESS: u32 = 0x0800_0000;
@@ -49,9 +49,9 @@ pub enum Gic {
 /// Which controller the card is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Slot {
-    /// The old controller at 0xfe300000, QEMU's default
+    /// The old controller at 0xfe300000: QEMU's default, and ours without the pack
     Arasan,
-    /// The board's microSD slot, 0xfe340000
+    /// The board's microSD slot, 0xfe340000: with DMA from the pack, without DMA from QEMU
     Emmc2,
 }
 
@@ -82,9 +82,18 @@ pub struct Qemu {
     /// The SD card image; without this option the slot is empty
     #[arg(long)]
     pub card: Option<PathBuf>,
-    /// Where the card is
-    #[arg(long, value_enum, default_value_t = Slot::Arasan)]
-    pub slot: Slot,
+    /// Where the card is [default: emmc2; with --no-pack arasan]
+    #[arg(long, value_enum)]
+    pub slot: Option<Slot>,
+    /// Leave out the devices that QEMU lacks: GENET, and EMMC2 with DMA
+    #[arg(long)]
+    pub no_pack: bool,
+    /// The other end of GENET's cable: a netdev of QEMU's without its id, or `none`
+    #[arg(long, default_value_t = Qemu::default().net)]
+    pub net: String,
+    /// A fault of GENET's, NAME[/EVERY][xTIMES][:MS], again for more; `help` lists them
+    #[arg(long, conflicts_with = "no_pack")]
+    pub fault: Vec<String>,
     /// The kernel's command line
     #[arg(long, overrides_with = "cmdline")]
     pub cmdline: Option<String>,
@@ -120,7 +129,10 @@ impl Default for Qemu {
             boot: Boot::Bl31,
             gic: Gic::Board,
             card: None,
-            slot: Slot::Arasan,
+            slot: None,
+            no_pack: false,
+            net: "user".to_owned(),
+            fault: Vec::new(),
             cmdline: None,
             kernel_addr: kimage::LOAD_ADDRESS,
             icount: false,
@@ -165,6 +177,9 @@ impl Qemu {
             q.args(["-semihosting-config", "enable=on,target=native"]);
         }
         q.args(["-d", "guest_errors,unimp", "-D"]).arg(&self.log);
+        if !self.no_pack {
+            self.pack_args(&mut q)?;
+        }
         self.card_args(&mut q)?;
         match self.boot {
             Boot::Bl31 => self.bl31_args(&mut q, scratch)?,
@@ -172,6 +187,30 @@ impl Qemu {
         }
         q.args(&self.extra);
         Ok(q)
+    }
+
+    fn slot(&self) -> Slot {
+        self.slot.unwrap_or(match self.no_pack {
+            true => Slot::Arasan,
+            false => Slot::Emmc2,
+        })
+    }
+
+    fn pack_args(&self, q: &mut Command) -> Result<()> {
+        q.env("LD_PRELOAD", pack::object()?);
+        let mut genet = "pi4-genet,id=genet".to_owned();
+        if self.net != "none" {
+            q.args(["-netdev", &format!("{},id=net", self.net)]);
+            genet += ",netdev=net";
+        }
+        if !self.fault.is_empty() {
+            genet += &format!(",faults={}", self.fault.join("+"));
+        }
+        q.args(["-device", &genet]);
+        if self.slot() == Slot::Emmc2 {
+            q.args(["-device", "pi4-emmc2"]);
+        }
+        Ok(())
     }
 
     fn card_args(&self, q: &mut Command) -> Result<()> {
@@ -184,14 +223,14 @@ impl Qemu {
                 card.display()
             );
         }
-        let file = joined("format=raw,file=", escaped(card));
-        match self.slot {
-            Slot::Arasan => q.arg("-drive").arg(joined("if=sd,", &file)),
-            Slot::Emmc2 => q
-                .arg("-drive")
-                .arg(joined("if=none,id=card,", &file))
-                .args(["-device", "sd-card,bus=/generic-sdhci/sd-bus,drive=card"]),
-        };
+        // The pack's controller takes over the card that QEMU put on the old one.
+        let own = self.no_pack && self.slot() == Slot::Emmc2;
+        let kind = if own { "if=none,id=card" } else { "if=sd" };
+        let file = joined(&format!("{kind},format=raw,file="), escaped(card));
+        q.arg("-drive").arg(file);
+        if own {
+            q.args(["-device", "sd-card,bus=/generic-sdhci/sd-bus,drive=card"]);
+        }
         Ok(())
     }
 
