@@ -134,7 +134,7 @@ struct Seen {
 }
 
 pub fn promote(cx: &mut ThreadCx) -> Verdict {
-    const OWNER: u8 = 3;
+    const OWNER: u8 = super::PRIORITY; // less than the victim's, more than any load's: it must get to hold the lock
     const OTHERS: u32 = 10;
     static HELD: AtomicBool = AtomicBool::new(false);
     static GO: AtomicBool = AtomicBool::new(false);
@@ -157,10 +157,8 @@ pub fn promote(cx: &mut ThreadCx) -> Verdict {
             of_owner.owner_after.store(after.into(), Ordering::Relaxed);
         })?;
         let owned = owner.thread;
-        let end = now_ns() + PATIENCE_NS;
-        while !HELD.load(Ordering::Relaxed) && now_ns() < end {
-            thread::sleep_until(cx, now_ns() + 100_000);
-        }
+        let held = || HELD.load(Ordering::Relaxed);
+        let _else_nobody_blocks = trial::sleep_until(cx, PATIENCE_NS, held);
         let victim = spawn(cx, "victim", PRIORITY, CpuSet::only(cpu), move |cx| {
             trial::set_pending(Line::Bio);
             let end = now_ns() + PATIENCE_NS;
