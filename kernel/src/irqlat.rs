@@ -9,10 +9,10 @@
 //! # Contexts
 //! [`measure`]: a thread. The rest: the interrupts that it makes.
 use crate::cpu::CpuSet;
-use crate::intr::{self, Handler, SourceError};
+use crate::intr::{Handler, SourceError};
 use crate::softint::{self, Softint, SoftintError};
 use crate::thread::{self, ThreadCx};
-use crate::trial::{self, Line};
+use crate::trial::{self, Line, spin_until};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bsp::cpu::instructions;
@@ -135,12 +135,8 @@ fn repeat(name: &'static str, limit: u32, mut ask: impl FnMut()) -> Result<Path,
     for time in 0..WARM_UP + TIMES {
         let before = CAME.load(Ordering::Relaxed);
         ask();
-        let end = now_ns() + PATIENCE_NS;
-        while CAME.load(Ordering::Relaxed) == before {
-            if now_ns() > end {
-                return Err(NotMeasured::Lost(name));
-            }
-            bsp::cpu::relax();
+        if !spin_until(PATIENCE_NS, || CAME.load(Ordering::Relaxed) != before) {
+            return Err(NotMeasured::Lost(name));
         }
         if time >= WARM_UP {
             counts.push(TOOK.load(Ordering::Relaxed));
@@ -179,37 +175,24 @@ pub fn measure(cx: &mut ThreadCx, cpu: usize) -> Result<Vec<Path>, NotMeasured> 
 
 /// The paths that begin at a trial line.
 fn by_lines(cx: &mut ThreadCx, cpu: usize) -> Result<Vec<Path>, NotMeasured> {
-    let [bio, net, _] = trial::LINES.map(trial::intid);
     let mut paths = Vec::new();
-
     let direct = Handler::<Bio>::Direct(irqlat_direct);
-    let cookie = intr::establish(cx, bio, "irqlat", direct, 0)?;
-    let path = intr::move_to(cx, bio.into(), cpu)
-        .map_err(NotMeasured::from)
-        .and_then(|()| repeat("interrupt to direct handler", 200, || pend(Line::Bio)));
-    intr::disestablish(cx, cookie)?;
-    paths.push(path?);
+    let path = trial::with_line(cx, Line::Bio, "irqlat", direct, cpu, |_| {
+        repeat("interrupt to direct handler", 200, || pend(Line::Bio))
+    });
+    paths.push(path??);
 
     let threaded = Handler::<Net>::Threaded(irqlat_threaded);
-    let cookie = intr::establish(cx, net, "irqlat", threaded, 0)?;
-    let path = intr::move_to(cx, net.into(), cpu)
-        .map_err(NotMeasured::from)
-        .and_then(|()| repeat("interrupt to threaded handler", 600, || pend(Line::Net)));
-    intr::disestablish(cx, cookie)?;
-    paths.push(path?);
+    let path = trial::with_line(cx, Line::Net, "irqlat", threaded, cpu, |_| {
+        repeat("interrupt to threaded handler", 600, || pend(Line::Net))
+    });
+    paths.push(path??);
 
-    let cookie = intr::establish(
-        cx,
-        bio,
-        "irqlat",
-        Handler::<Bio>::Direct(irqlat_schedules),
-        0,
-    )?;
-    let path = intr::move_to(cx, bio.into(), cpu)
-        .map_err(NotMeasured::from)
-        .and_then(|()| repeat("direct handler to soft interrupt", 400, || pend(Line::Bio)));
-    intr::disestablish(cx, cookie)?;
-    paths.push(path?);
+    let schedules = Handler::<Bio>::Direct(irqlat_schedules);
+    let path = trial::with_line(cx, Line::Bio, "irqlat", schedules, cpu, |_| {
+        repeat("direct handler to soft interrupt", 400, || pend(Line::Bio))
+    });
+    paths.push(path??);
     Ok(paths)
 }
 

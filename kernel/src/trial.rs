@@ -3,8 +3,8 @@
 //!
 //! # Contexts
 //! [`establish`], [`disestablish`]: threads. The rest: any.
-use crate::intr::{self, Handler, SourceError};
-use crate::thread::ThreadCx;
+use crate::intr::{self, DeviceDomain, Handler, SourceError};
+use crate::thread::{self, ThreadCx};
 use crate::torture;
 use alloc::vec::Vec;
 use arm_gic::IntId;
@@ -27,6 +27,9 @@ pub enum Line {
 
 /// All of them.
 pub const LINES: [Line; 3] = [Line::Bio, Line::Net, Line::Tty];
+
+/// How often who sleeps until something is done looks whether it is.
+const LOOK_NS: u64 = 100_000;
 
 /// What ran, 4 bits each, the latest lowest.
 static ORDER: AtomicU64 = AtomicU64::new(0);
@@ -111,6 +114,21 @@ pub fn disestablish(cx: &mut ThreadCx, lines: Established) -> Result<(), SourceE
     bio.and(net).and(tty)
 }
 
+/// Does `work` with one line connected to `handler`, on `cpu`.
+pub fn with_line<D: DeviceDomain, R>(
+    cx: &mut ThreadCx,
+    line: Line,
+    name: &'static str,
+    handler: Handler<D>,
+    cpu: usize,
+    work: impl FnOnce(&mut ThreadCx) -> R,
+) -> Result<R, SourceError> {
+    let cookie = intr::establish(cx, intid(line), name, handler, 0)?;
+    let done = intr::move_to(cx, intid(line).into(), cpu).map(|()| work(cx));
+    intr::disestablish(cx, cookie)?;
+    done
+}
+
 /// Waits until `done`, at most `patience_ns`, without giving up the CPU; true if it is.
 pub fn spin_until(patience_ns: u64, done: impl Fn() -> bool) -> bool {
     let end = now_ns() + patience_ns;
@@ -121,6 +139,15 @@ pub fn spin_until(patience_ns: u64, done: impl Fn() -> bool) -> bool {
         bsp::cpu::relax();
     }
     true
+}
+
+/// Sleeps until `done`, at most `patience_ns`; true if it is.
+pub fn sleep_until(cx: &mut ThreadCx, patience_ns: u64, done: impl Fn() -> bool) -> bool {
+    let end = now_ns() + patience_ns;
+    while !done() && now_ns() < end {
+        thread::sleep_until(cx, now_ns() + LOOK_NS);
+    }
+    done()
 }
 
 /// Has `line` interrupt.

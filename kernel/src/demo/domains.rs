@@ -17,6 +17,7 @@ use crate::console::shell::{Refusal, check_interrupt};
 use crate::cpu::CpuSet;
 use crate::intr;
 use crate::thread::{self, ThreadCx};
+use crate::trial::sleep_until;
 use alloc::vec::Vec;
 use bsp::timer::now_ns;
 use core::fmt::{self, Write};
@@ -168,15 +169,6 @@ fn send_both(cx: &mut ThreadCx, n: u64, row: &mut Row) -> Result<(), Refusal> {
     } else {
         Err(Refusal("demo: FAILED: an interrupt was lost".into()))
     }
-}
-
-/// Sleeps until `done`, at most `time_ns`; true if it is.
-fn sleep_until(cx: &mut ThreadCx, time_ns: u64, done: impl Fn() -> bool) -> bool {
-    let end = now_ns() + time_ns;
-    while !done() && now_ns() < end {
-        thread::sleep_until(cx, now_ns() + STEP_NS);
-    }
-    done()
 }
 
 /// Measures and prints all of it.

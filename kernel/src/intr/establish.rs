@@ -6,7 +6,7 @@
 use super::gic::{self, DISTRIBUTOR};
 use super::route::{least_loaded, send_to};
 use super::source::{Flavour, SOURCES, Source, get, publish, retract};
-use crate::cpu::CpuSet;
+use crate::cpu::{self, CpuSet};
 use crate::thread::{self, Kernel, ThreadCx, TooManyThreads};
 use crate::{lock_order, xcall};
 use alloc::boxed::Box;
@@ -117,7 +117,7 @@ pub fn establish<D: DeviceDomain, K: Before<lock_order::Sources> + MaySleep>(
     if let Some(source) = get(number) {
         return Err(SourceError::Taken(number, source.name()));
     }
-    let cpu = least_loaded();
+    let cpu = least_loaded(cpu::online());
     let source: &'static Source = match handler {
         Handler::Direct(handler) => Box::leak(Box::new(Source::direct(name, handler, argument))),
         Handler::Threaded(handler) => {

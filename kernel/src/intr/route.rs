@@ -24,10 +24,10 @@ pub(super) fn send_to(intid: IntId, source: &Source, cpu: usize) {
     DISTRIBUTOR.enter_leaf().set_target(intid, target);
 }
 
-/// The CPU with the fewest sources.
-pub(super) fn least_loaded() -> usize {
+/// The CPU with the fewest sources, of these.
+pub(super) fn least_loaded(of: CpuSet) -> usize {
     let load = |cpu: &usize| shared().filter(|(_, source)| source.cpu() == *cpu).count();
-    cpu::online().iter().min_by_key(load).unwrap_or(0)
+    of.iter().min_by_key(load).unwrap_or(0)
 }
 
 /// Sends interrupt `intid` to `cpu` from now on. When this returns, no handler of it runs anywhere else.
@@ -86,11 +86,9 @@ pub fn leave<K: Before<lock_order::Sources> + MaySleep>(
 
 /// Sends the sources of `cpu` to the others.
 fn give_away(cx: &mut Cx<lock_order::Sources>, cpu: usize) -> Result<(), SourceError> {
+    let others = CpuSet(cpu::online().0 & !CpuSet::only(cpu).0);
     for (intid, source) in shared().filter(|(_, source)| source.cpu() == cpu) {
-        let load = |cpu: &usize| shared().filter(|(_, source)| source.cpu() == *cpu).count();
-        let others = cpu::online().iter().filter(|other| *other != cpu);
-        let target = others.min_by_key(load).unwrap_or(0);
-        redirect(cx, intid, source, target)?;
+        redirect(cx, intid, source, least_loaded(others))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{PATIENCE_NS, Verdict, require};
 use crate::cpu::{self, CPUS};
 use crate::intr::{self, DeviceDomain, Handler};
-use crate::thread::{self, ThreadCx};
+use crate::thread::ThreadCx;
 use crate::trial::{self, LINES};
 use alloc::format;
 use alloc::string::String;
@@ -73,11 +73,9 @@ fn meetings<A: DeviceDomain, B: DeviceDomain>(
         intr::set_pending(a);
         intr::set_pending(b);
         irq_restore(daif);
-        let end = now_ns() + 2 * PATIENCE_NS;
-        while MEETING.ended.load(Ordering::Acquire) < 2 && now_ns() < end {
-            thread::sleep_until(cx, now_ns() + 100_000);
-        }
-        let ended = MEETING.ended.load(Ordering::Acquire);
+        let ended = || MEETING.ended.load(Ordering::Acquire);
+        let _counted_below = trial::sleep_until(cx, 2 * PATIENCE_NS, || ended() >= 2);
+        let ended = ended();
         let met = MEETING.met.load(Ordering::Relaxed);
         together = match moved {
             Ok(()) if ended == 2 => together.map(|n| n + u32::from(met)),

@@ -94,11 +94,9 @@ pub fn moves(cx: &mut ThreadCx) -> Verdict {
     });
     STOP.store(true, Ordering::Relaxed);
     let went = join(cx, threads).and(went);
-    let end = now_ns() + PATIENCE_NS;
     let sent = SENT.each_ref().map(|n| n.load(Ordering::Relaxed));
-    while [0, 1, 2].map(total) != sent && now_ns() < end {
-        thread::sleep_until(cx, now_ns() + 100_000);
-    }
+    let all_handled = || [0, 1, 2].map(total) == sent;
+    let _counted_below = trial::sleep_until(cx, PATIENCE_NS, all_handled);
     trial::disestablish(cx, lines).map_err(|error| format!("{error}"))?;
     went?;
     let handled = [0, 1, 2].map(total);
@@ -122,11 +120,9 @@ fn move_around(cx: &mut ThreadCx) -> Verdict {
                 .map_err(|error| format!("move {n} of line {line}: {error}"))?;
             before[line] = handled(line);
         }
-        let end = now_ns() + PATIENCE_NS;
         let came = |line: usize| handled(line)[cpus[line]] >= before[line][cpus[line]] + MORE;
-        while !(0..LINES.len()).all(came) && now_ns() < end {
-            thread::sleep_until(cx, now_ns() + 100_000);
-        }
+        let all_came = || (0..LINES.len()).all(came);
+        let _looked_at_below = trial::sleep_until(cx, PATIENCE_NS, all_came);
         for (line, cpu) in cpus.into_iter().enumerate() {
             let after = handled(line);
             let stray = |other: &usize| *other != cpu && after[*other] != before[line][*other];

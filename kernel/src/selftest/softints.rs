@@ -2,7 +2,7 @@
 //! Checks of soft interrupts: that nothing that was scheduled stays behind.
 use super::{PRIORITY, Verdict, join, require, spawn};
 use crate::cpu::{self, CpuSet};
-use crate::intr::{self, Handler};
+use crate::intr::Handler;
 use crate::softint::{self, Softint};
 use crate::thread::{Kernel, ThreadCx};
 use crate::trial::{self, Line};
@@ -41,11 +41,8 @@ pub fn softints(cx: &mut ThreadCx) -> Verdict {
         counter.store(0, Ordering::Relaxed);
     }
     let cpu = cpu::online().iter().last().unwrap_or(0);
-    let bio = trial::intid(Line::Bio);
-    let cookie = intr::establish(cx, bio, "softints", Handler::<Bio>::Direct(schedules), 0);
-    let cookie = cookie.map_err(|error| format!("{error}"))?;
-    let moved = intr::move_to(cx, bio.into(), cpu).map_err(|error| format!("{error}"));
-    let checked = moved.and_then(|()| {
+    let handler = Handler::<Bio>::Direct(schedules);
+    let checked = trial::with_line(cx, Line::Bio, "softints", handler, cpu, |cx| {
         let held = spawn(cx, "held", PRIORITY, CpuSet::only(cpu), |_| {
             for _ in 0..TIMES {
                 let handled = HANDLED.load(Ordering::Relaxed);
@@ -62,8 +59,7 @@ pub fn softints(cx: &mut ThreadCx) -> Verdict {
         })?;
         join(cx, alloc::vec![held])
     });
-    intr::disestablish(cx, cookie).map_err(|error| format!("{error}"))?;
-    checked?;
+    checked.map_err(|error| format!("{error}"))??;
     let [handled, at_once] = [&HANDLED, &AT_ONCE].map(|n| n.load(Ordering::Relaxed));
     require((handled, at_once) == (TIMES, TIMES), || {
         format!("{handled} of {TIMES} handled, {at_once} times the soft interrupt ran at once")

@@ -2,7 +2,7 @@
 //! `bench`: what operations cost.
 //!
 //! Instructions and not time: they are the same in each run, and an emulator's time is the host's.
-use super::{Command, Outcome, bench_spl};
+use super::{Command, Outcome, bench_spl, requires_instructions};
 use crate::console::shell::{Call, Refusal};
 use crate::cpu::{self, CpuSet};
 use crate::thread::{self, Kernel, ThreadCx};
@@ -43,11 +43,7 @@ fn bench(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
         "spl" => return bench_spl::run(cx, out),
         _ => return Err(call.usage()),
     }
-    if bsp::cpu::instructions().is_none() {
-        return Err(Refusal(
-            "no instructions are counted here: QEMU does with make run ARGS=--icount".into(),
-        ));
-    }
+    requires_instructions()?;
     writeln!(out, "condition variable, {ROUND_TRIPS} round trips")?;
     writeln!(out, "CPUs    instructions a round trip (median)")?;
     let online: heapless::Vec<usize, { cpu::CPUS }> = cpu::online().iter().collect();

@@ -5,10 +5,10 @@ use crate::console::shell::{Refusal, check_interrupt};
 use crate::cpu::{self, CpuSet};
 use crate::intr::{self, Handler};
 use crate::thread::{self, Kernel, ThreadCx};
-use crate::trial::{self, Line};
+use crate::trial::{self, Line, spin_until};
 use alloc::format;
 use alloc::string::String;
-use bsp::timer::{Spin, now_ns};
+use bsp::timer::Spin;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU32, Ordering};
 use embedded_hal::delay::DelayNs;
@@ -34,17 +34,15 @@ fn handler(_: &mut Cx<Interrupt<Net>>, _: usize) {
 
 pub fn run(cx: &mut ThreadCx, out: &mut dyn Write) -> Outcome {
     let cpu = cpu::online().iter().last().unwrap_or(0);
-    let before = intr::policy();
-    let net = trial::intid(Line::Net);
-    let cookie = intr::establish(cx, net, "bench spl", Handler::<Net>::Direct(handler), 0)?;
-    let me = thread::current();
-    thread::set_affinity(cx, me, CpuSet::only(cpu));
-    let moved = intr::move_to(cx, net.into(), cpu).map_err(Refusal::from);
-    let result = moved.and_then(|()| table(cx, out, cpu));
-    thread::set_affinity(cx, me, CpuSet::ALL);
-    intr::set_policy(cx, before);
-    intr::disestablish(cx, cookie)?;
-    result
+    let handler = Handler::<Net>::Direct(handler);
+    trial::with_line(cx, Line::Net, "bench spl", handler, cpu, |cx| {
+        let before = intr::policy();
+        thread::set_affinity(cx, thread::current(), CpuSet::only(cpu));
+        let result = table(cx, out, cpu);
+        thread::set_affinity(cx, thread::current(), CpuSet::ALL);
+        intr::set_policy(cx, before);
+        result
+    })?
 }
 
 fn table(cx: &mut ThreadCx, out: &mut dyn Write, cpu: usize) -> Outcome {
@@ -134,11 +132,8 @@ fn accesses(held: bool) -> Result<Accesses, Refusal> {
         if let Some(net) = net {
             splx::<Net, Kernel>(net);
         }
-        let end = now_ns() + PATIENCE_NS;
-        while HANDLED.load(Ordering::Relaxed) == handled {
-            if now_ns() > end {
-                return Err(Refusal("an interrupt was lost".into()));
-            }
+        if !spin_until(PATIENCE_NS, || HANDLED.load(Ordering::Relaxed) != handled) {
+            return Err(Refusal("an interrupt was lost".into()));
         }
         if held && early {
             return Err(Refusal("an interrupt came that was held off".into()));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `irqlat`: how far it is from an interrupt to who waits for it.
-use super::{Command, Outcome};
-use crate::console::shell::{Call, Refusal};
+use super::{Command, Outcome, requires_instructions};
+use crate::console::shell::Call;
 use crate::thread::ThreadCx;
 use crate::{cpu, intr, irqlat};
 use core::fmt::Write;
@@ -20,11 +20,7 @@ pub const IRQLAT: Command = Command {
 
 fn irqlat(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
-    if bsp::cpu::instructions().is_none() {
-        return Err(Refusal(
-            "no instructions are counted here: QEMU does with make run ARGS=--icount".into(),
-        ));
-    }
+    requires_instructions()?;
     let cpu = cpu::online().iter().last().unwrap_or(0);
     writeln!(
         out,

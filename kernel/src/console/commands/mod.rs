@@ -38,6 +38,16 @@ pub struct Command {
     pub run: fn(&mut ThreadCx, &Call, &mut dyn Write) -> Outcome,
 }
 
+/// Refuses where nothing counts instructions.
+fn requires_instructions() -> Outcome {
+    match bsp::cpu::instructions() {
+        Some(_) => Ok(()),
+        None => Err(Refusal(
+            "no instructions are counted here: QEMU does with make run ARGS=--icount".into(),
+        )),
+    }
+}
+
 /// All commands, in alphabetical order.
 pub const COMMANDS: &[Command] = &[
     bench::BENCH,
