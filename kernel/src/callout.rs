@@ -152,10 +152,12 @@ pub fn interrupt(cx: &mut Cx<Interrupt<Sched>>, _: usize) {
             None => break,
         }
     }
-    // The slice's end, if that is what came, is acted upon at interrupt exit, which programs the timer again.
-    let slice = &cpu::this().slice_end_ns;
-    if slice.load(Ordering::Relaxed) > now_ns() {
-        program_timer();
+    // The slice's end, if that is what came, is acted upon at interrupt exit, which then knows of the next slice only.
+    let this = cpu::this();
+    bring_forward(this, FIRST_NS[cpu].load(Ordering::Relaxed));
+    let slice_end_ns = this.slice_end_ns.load(Ordering::Relaxed);
+    if slice_end_ns > now_ns() {
+        bring_forward(this, slice_end_ns);
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks of locks and spl.
-use super::{PRIORITY, Verdict, join, require, spawn};
+use super::{PATIENCE_NS, PRIORITY, Verdict, join, require, spawn};
 use crate::cpu::{self, CpuSet};
 use crate::thread::{self, Kernel, ThreadCx};
 use crate::trial::{self, Line};
@@ -150,6 +150,9 @@ fn clock(cx: &mut ThreadCx) -> Verdict {
     settle();
     let held_off = RAN.load(Ordering::Relaxed);
     splx::<Sched, Kernel>(sched);
+    // An emulated timer may not have expired yet.
+    trial::spin_until(PATIENCE_NS, || RAN.load(Ordering::Relaxed) != 0);
+    settle();
     let after = RAN.load(Ordering::Relaxed);
     require((held_off, after) == (0, 1), || {
         format!("a callout ran {held_off} times under splsched, {after} times after")
