@@ -112,6 +112,8 @@ pub struct Board<'a> {
     pub command_line: &'a str,
     /// Ethernet address that the firmware put into the tree.
     pub mac: Option<[u8; 6]>,
+    /// Where EMMC2 sees the first GiB on its own bus; `None`: unknown, no DMA. The BCM2711 B0 adds an offset, C0 none.
+    pub emmc2_bus: Option<u32>,
     /// What is wrong with the firmware's data.
     pub complaint: Option<Complaint>,
 }
@@ -160,6 +162,7 @@ impl<'a> Board<'a> {
             reserved: Ranges::default(),
             command_line: "",
             mac: None,
+            emmc2_bus: None,
             complaint: Some(complaint),
         }
     }
@@ -220,6 +223,9 @@ impl<'a> Board<'a> {
                 .and_then(|p| p.value().try_into().ok());
             board.mac = mac.filter(|mac: &[u8; 6]| mac != &[0; 6] && mac[0] & 1 == 0);
         }
+        let alias = root.child("aliases").and_then(|n| text(&n, "emmc2bus"));
+        let bus = fdt.find_node(alias.unwrap_or("/emmc2bus"));
+        board.emmc2_bus = bus.and_then(address_of_memory);
         board.method = method(&root);
         if board.method.is_none() && board.complaint.is_none() {
             board.complaint = Some(Complaint::NoMethod);
@@ -251,6 +257,14 @@ impl<'a> Board<'a> {
 
 fn text<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a str> {
     node.property(name)?.value_as::<&str>().ok()
+}
+
+/// What the devices of a bus add to a physical address of the first GiB.
+fn address_of_memory(bus: FdtNode) -> Option<u32> {
+    let mut ranges = bus.dma_ranges().ok()??;
+    let from_zero = ranges.find(|range| range.parent_bus_address::<u64>() == Ok(0))?;
+    (from_zero.length::<u64>().ok()? >= 1 << 30)
+        .then(|| from_zero.child_bus_address::<u64>().ok()?.try_into().ok())?
 }
 
 fn push_reg(ranges: &mut Ranges, node: FdtNode) {
@@ -345,8 +359,11 @@ mod tests {
                 .add_property(DeviceTreeProperty::new(*name, *value).unwrap());
         }
         let atf = node("atf@0", &[("reg", &words(&[0, 0, 0x8_0000]))]).build();
+        let ranges = words(&[0, 0xC000_0000, 0, 0, 0x4000_0000]);
         for child in [
             node("aliases", &[("ethernet0", b"/ethernet@1\0")]),
+            node("emmc2bus", &root_cells)
+                .property(DeviceTreeProperty::new("dma-ranges", ranges).unwrap()),
             node("chosen", &[("bootargs", b"panic=halt log=info\0")]),
             node("memory@0", &[("reg", &memory)]),
             node("psci", &[("method", b"smc\0")]),
@@ -380,6 +397,7 @@ mod tests {
             ("Pi", "panic=halt log=info")
         );
         assert_eq!(board.mac, Some([0xDC, 0xA6, 0x32, 1, 2, 3]));
+        assert_eq!(board.emmc2_bus, Some(0xC000_0000));
     }
 
     /// Every prefix, its length corrected as the boot copy's is; then 50,000 trees with a few bytes changed.

@@ -26,7 +26,6 @@ mod machine {
     pub mod start;
     pub mod timer;
     pub mod trap;
-    pub mod vc;
 }
 #[cfg(target_os = "none")]
 pub use machine::*;

@@ -43,6 +43,8 @@ pub const IRQ_TIMER: IntId = IntId::ppi(11);
 pub const IRQ_AUX: IntId = IntId::spi(93);
 /// SPI 121: UART0 (and 2 to 5, which stay disabled).
 pub const IRQ_UART0: IntId = IntId::spi(121);
+/// SPI 126: both SDHCI controllers.
+pub const IRQ_EMMC: IntId = IntId::spi(126);
 /// SPIs that nothing on the board drives: software sets them pending.
 pub const IRQ_UNUSED: [IntId; 7] = [
     IntId::spi(189),

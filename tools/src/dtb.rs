@@ -11,6 +11,8 @@ use dtoolkit::{Node, Property};
 
 /// QEMU's raspi4b has 2 GiB; as on the board the top of the first GiB is the video core's.
 pub const QEMU_MEMORY: [(u64, u64); 2] = [(0, 0x3c00_0000), (0x4000_0000, 0x4000_0000)];
+/// So much memory EMMC2 reaches on a stepping that reaches all.
+const EMMC2_REACH: u64 = 0xfc00_0000;
 /// Room that is left for BL31, which adds nodes in place.
 const PADDING: usize = 0x2000;
 
@@ -45,6 +47,17 @@ pub fn as_firmware_would(
     {
         set(ethernet, "local-mac-address", mac.to_vec())?;
     }
+    let emmc2bus = string(&tree, "/aliases", "emmc2bus").unwrap_or("/emmc2bus".into());
+    if let Some(bus) = tree.find_node_mut(&emmc2bus) {
+        // As on a BCM2711 of stepping C0: EMMC2 sees memory where the cores do.
+        let (bus_cells, size_cells) = (
+            cells(bus, "#address-cells", 2),
+            cells(bus, "#size-cells", 1),
+        );
+        let from_zero = number(0, bus_cells + address_cells);
+        let all = number(EMMC2_REACH, size_cells);
+        set(bus, "dma-ranges", [from_zero, all].concat())?;
+    }
     Ok(pad(tree.to_dtb()))
 }
 
@@ -56,7 +69,7 @@ fn cells(node: &DeviceTreeNode, name: &str, default: usize) -> usize {
 }
 
 fn number(n: u64, cells: usize) -> Vec<u8> {
-    n.to_be_bytes()[8 - 4 * cells.min(2)..].to_vec()
+    u128::from(n).to_be_bytes()[16 - 4 * cells.min(4)..].to_vec()
 }
 
 fn string(tree: &DeviceTree, path: &str, name: &str) -> Option<String> {
@@ -122,6 +135,16 @@ mod tests {
         let dtb = as_firmware_would(&tree.to_dtb(), &[], None, [2, 0, 0, 0, 0, 7]).unwrap();
         let mac = property(&dtb, "/ethernet@1", "local-mac-address");
         assert_eq!(mac, [2, 0, 0, 0, 0, 7]);
+    }
+
+    #[test]
+    fn emmc2_sees_memory_where_the_cores_do() {
+        let mut tree = DeviceTree::new();
+        let bus = child(&mut tree.root, "emmc2bus").unwrap();
+        set(bus, "dma-ranges", vec![1; 20]).unwrap();
+        let dtb = as_firmware_would(&tree.to_dtb(), &[], None, [0; 6]).unwrap();
+        let ranges = property(&dtb, "/emmc2bus", "dma-ranges");
+        assert_eq!(ranges, [vec![0; 16], vec![0xfc, 0, 0, 0]].concat());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! Offsets are relative to the window. Sources: Linux, U-Boot, NetBSD and EDK2 agree on them;
 //! Broadcom has published no manual.
 
+use crate::ring::{DESCRIPTOR_WORDS, DESCRIPTORS};
+
 /// Length of the register window in bytes.
 pub const WINDOW: u32 = 0x1_0000;
 
@@ -50,6 +52,16 @@ const BLOCKS: [(u32, u32, Block, &str); 11] = [
     (0xfc00, 0x0100, Block::HfbRegs, "HFB_REG"),
 ];
 
+/// Bytes of each direction's descriptors, which begin its block.
+const DESCRIPTOR_BYTES: u32 = (DESCRIPTORS * DESCRIPTOR_WORDS * 4) as u32;
+
+/// Whether this is a word of a descriptor.
+pub fn is_descriptor(offset: u32) -> bool {
+    let (block, inside) = block(offset);
+    let is_dma = block == Block::Rdma || block == Block::Tdma;
+    is_dma && inside < DESCRIPTOR_BYTES && inside.is_multiple_of(4)
+}
+
 /// The block at this offset, and the offset inside it.
 pub fn block(offset: u32) -> (Block, u32) {
     BLOCKS
@@ -80,6 +92,15 @@ mod tests {
         assert_eq!(block(0x0040), (Block::Unknown, 0x40));
         assert_eq!(name(0x0e14), "UMAC+0x614");
         assert_eq!(name(0x7000), "GENET+0x7000");
+    }
+
+    #[test]
+    fn descriptors_end_where_the_rings_begin() {
+        for dma in [0x2000, 0x4000] {
+            assert!(!is_descriptor(dma - 4));
+            assert!(is_descriptor(dma) && is_descriptor(dma + 0xbfc));
+            assert!(!is_descriptor(dma + 0xc00) && !is_descriptor(dma + 2));
+        }
     }
 
     #[test]

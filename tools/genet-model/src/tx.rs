@@ -179,6 +179,9 @@ impl Genet {
 
     /// Reports the completions whose time has come.
     pub(crate) fn run_late_tx(&mut self, now_ns: u64) {
+        if self.tx_late.is_empty() {
+            return;
+        }
         let (due, later): (Vec<_>, Vec<_>) =
             (self.tx_late.drain(..)).partition(|late| late.due_ns <= now_ns);
         self.tx_late.extend(later);

@@ -33,11 +33,6 @@ impl Board {
         Ok(Self { peripherals })
     }
 
-    /// The peripherals as the parent of a new device.
-    pub fn peripherals(self) -> *mut Object {
-        self.peripherals
-    }
-
     /// The interrupt controller's shared input of this number.
     pub fn spi(self, number: c_int) -> *mut c_void {
         // SAFETY: the object is the board's, which passes on the interrupt controller's inputs.
@@ -52,16 +47,15 @@ pub fn object(path: &CStr) -> Option<*mut Object> {
     (!found.is_null()).then_some(found)
 }
 
-/// Puts a window of registers into the address space, over what QEMU has there; `over` orders the
-/// pack's own.
+/// Puts a window of registers into the address space, over what QEMU has there.
 ///
 /// # Safety
 /// The region is initialised and stays for as long as QEMU runs.
-pub unsafe fn map(region: *mut MemoryRegion, address: u64, over: c_int) {
+pub unsafe fn map(region: *mut MemoryRegion, address: u64) {
     let q = qemu();
     // SAFETY: the caller's promise; system memory is QEMU's own.
     unsafe {
         let memory = (q.get_system_memory)();
-        (q.memory_region_add_subregion_overlap)(memory, address, region, PRIORITY + over);
+        (q.memory_region_add_subregion_overlap)(memory, address, region, PRIORITY);
     }
 }

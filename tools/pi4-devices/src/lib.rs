@@ -7,9 +7,9 @@
 //! object alone changes nothing. README.md says how they are used.
 //!
 //! # Theory
-//! The registers are modelled by `genet-model`, which knows no emulator; here it gets memory,
-//! time, wire and interrupt lines. `qemu` holds what is known of QEMU's insides, and nothing
-//! else does.
+//! The registers are modelled by `genet-model` and `sdhci-model`, which know no emulator; here they
+//! get memory, time, wire, drive and interrupt lines. `qemu` holds what is known of QEMU's insides,
+//! and nothing else does.
 //!
 //! # Rejected
 //! Adding the devices to every raspi4b from a machine-done notifier: it runs after QEMU has
@@ -17,11 +17,11 @@
 //! properties, help and a place in `info qtree` for nothing.
 
 mod board;
+mod cpus;
 mod emmc2;
 mod genet;
-mod options;
+mod property;
 mod qemu;
-mod sdma;
 
 /// Runs when the object is loaded, before the program's own start.
 extern "C" fn start() {
@@ -30,8 +30,9 @@ extern "C" fn start() {
     }
     match qemu::load() {
         Ok(q) => {
-            options::register(q);
-            emmc2::register(q);
+            property::register(q, &genet::TYPE);
+            property::register(q, &emmc2::TYPE);
+            property::register(q, &cpus::TYPE);
         }
         Err(name) => eprintln!(
             "pi4-devices: this QEMU does not export {}; the devices are not available. \

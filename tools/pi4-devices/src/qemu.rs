@@ -10,8 +10,12 @@
 //! # Contexts
 //! QEMU calls its devices with its big lock held, from a CPU's thread or from the main loop.
 
+mod sysreg;
+
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
+
+pub use sysreg::SystemRegister;
 
 /// QEMU's objects, seen from here: an address.
 pub type Object = c_void;
@@ -45,10 +49,11 @@ pub struct TypeInfo {
 }
 
 impl TypeInfo {
-    /// A device that `-device` can make, on no bus, as large as any device.
+    /// A device that `-device` can make, on no bus, as large as any device; `class_init` gets the data.
     pub fn device(
         name: &'static CStr,
         class_init: unsafe extern "C" fn(*mut Object, *const c_void),
+        class_data: *const c_void,
     ) -> Self {
         let nothing = std::ptr::null();
         Self {
@@ -63,7 +68,7 @@ impl TypeInfo {
             class_size: 0,
             class_init,
             class_base_init: nothing,
-            class_data: nothing,
+            class_data,
             interfaces: nothing,
         }
     }
@@ -196,7 +201,6 @@ macro_rules! functions {
             pub qemu_log: unsafe extern "C" fn(*const c_char, ...),
             pub qemu_loglevel: *const c_int,
             pub address_space_memory: *mut c_void,
-            pub sdhci_vmstate: *const c_void,
         }
 
         impl Qemu {
@@ -228,7 +232,6 @@ macro_rules! functions {
                     },
                     qemu_loglevel: symbol(c"qemu_loglevel")?.cast(),
                     address_space_memory: symbol(c"address_space_memory")?,
-                    sdhci_vmstate: symbol(c"sdhci_vmstate")?,
                 })
             }
         }
@@ -253,25 +256,24 @@ functions! {
     ) -> *mut c_void;
     fn object_class_property_set_description(*mut Object, *const c_char, *const c_char);
     fn object_resolve_path(*const c_char, *mut bool) -> *mut Object;
-    fn object_property_set_uint(*mut Object, *const c_char, u64, Errp) -> bool;
-    fn object_property_add_child(*mut Object, *const c_char, *mut Object) -> *mut c_void;
     fn g_strdup(*const c_char) -> *mut c_char;
-    fn qdev_new(*const c_char) -> *mut Object;
     fn qdev_get_gpio_in(*mut Object, c_int) -> *mut c_void;
     fn qdev_get_child_bus(*mut Object, *const c_char) -> *mut c_void;
     fn qemu_set_irq(*mut c_void, c_int);
     fn qemu_register_reset(unsafe extern "C" fn(*mut c_void), *mut c_void);
-    fn sysbus_realize_and_unref(*mut Object, Errp) -> bool;
-    fn sysbus_mmio_get_region(*mut Object, c_int) -> *mut MemoryRegion;
-    fn sysbus_connect_irq(*mut Object, c_int, *mut c_void);
     fn sdbus_reparent_card(*mut c_void, *mut c_void);
+    fn drive_get(c_int, c_int, c_int) -> *mut c_void;
+    fn blk_by_legacy_dinfo(*mut c_void) -> *mut c_void;
+    fn blk_getlength(*mut c_void) -> i64;
+    fn blk_pread(*mut c_void, i64, i64, *mut c_void, c_int) -> c_int;
+    fn blk_pwrite(*mut c_void, i64, i64, *const c_void, c_int) -> c_int;
+    fn blk_pwrite_zeroes(*mut c_void, i64, i64, c_int) -> c_int;
+    fn blk_flush(*mut c_void) -> c_int;
     fn get_system_memory() -> *mut MemoryRegion;
     fn memory_region_init_io(
         *mut MemoryRegion, *mut Object, *const MemoryRegionOps, *mut c_void, *const c_char, u64
     );
     fn memory_region_add_subregion_overlap(*mut MemoryRegion, u64, *mut MemoryRegion, c_int);
-    fn memory_region_dispatch_read(*mut MemoryRegion, u64, *mut u64, u32, u64) -> u32;
-    fn memory_region_dispatch_write(*mut MemoryRegion, u64, u64, u32, u64) -> u32;
     fn address_space_rw(*mut c_void, u64, u64, *mut c_void, u64, bool) -> u32;
     fn timer_init_full(
         *mut Timer, *mut c_void, c_int, c_int, c_int,
@@ -293,6 +295,10 @@ functions! {
     fn qemu_format_nic_info_str(*mut NetClient, *const u8);
     fn qemu_send_packet(*mut NetClient, *const u8, c_int) -> isize;
     fn qemu_flush_queued_packets(*mut NetClient);
+    fn qemu_get_cpu(c_int) -> *mut c_void;
+    fn arm_cpu_mp_affinity(*mut c_void) -> u64;
+    fn arm_reset_cpu(u64) -> c_int;
+    fn define_one_arm_cp_reg_with_opaque(*mut c_void, *const SystemRegister, *mut c_void);
     fn qmp_query_version(Errp) -> *const VersionInfo;
 }
 
