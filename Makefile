@@ -2,6 +2,7 @@
 # Every step that a person or the CI takes is a target here; `make` alone lists them.
 
 TARGET   := aarch64-unknown-none-softfloat
+GUEST    := aarch64-unknown-linux-musl
 ELF      := target/$(TARGET)/release/kernel
 FIRMWARE := $(addprefix .cache/firmware/,bl31.bin start4.elf fixup4.dat LICENCE.broadcom LICENCE.tf-a)
 # What QEMU's raspi4b lacks, preloaded into it.
@@ -9,6 +10,8 @@ PACK     := target/debug/libpi4_devices.so
 # The card's size in MiB, a power of two; and further arguments, see `make run ARGS=--help`.
 SIZE     ?= 256
 ARGS     ?=
+# Half of them while sectors are written, half while files come and go.
+CUTS     ?= 100
 # The model checkers' builds of the locks.
 LOOM     := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo
 SHUTTLE  := RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo
@@ -16,7 +19,7 @@ MODEL    := -p sync --profile model --test model
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel tools image run test judge check model mutants miri bench-locks bench-intr picture \
+.PHONY: help setup kernel tools image run test coverage powercut soak-disk judge check model mutants miri bench-locks bench-intr bench-disk picture \
 	clean FORCE
 
 help: ## list the targets
@@ -34,10 +37,14 @@ image: setup ## build out/card.img, the SD card for QEMU and for the Pi (SIZE=Mi
 run: image $(PACK) ## run it in QEMU, console here (ARGS="--gic plain -- -s", ARGS=--help)
 	@target/debug/orthogon-run --card out/card.img --cmdline "$$(cat tools/card/cmdline.txt)" $(ARGS)
 
-test: image target/debug/judge $(PACK) ## host tests, then QEMU tests; ends with "N passed, N failed"
+test: image out/kernel8-dma.img target/debug/judge $(PACK) ## host tests, then QEMU tests; ends with "N passed, N failed"
 	@tools/test.sh
 
-judge: target/debug/judge $(PACK) ## Linux's and U-Boot's own drivers on the device pack, 10 min (ARGS=--short)
+coverage: setup ## lines of the drivers that their host tests reach; fails below 90 % (ARGS=--missing)
+	@cargo run -q -p tools --bin coverage -- --package drivers --at-least 90 $(ARGS) \
+		drivers/src/sd drivers/src/sdhci
+
+judge: image target/debug/judge $(PACK) out/bare-ethernet.img ## Linux's and U-Boot's own drivers on the device pack, 10 min (ARGS=--short)
 	@tools/setup.sh judge
 	@target/debug/judge $(ARGS)
 
@@ -71,6 +78,12 @@ bench-intr: image $(PACK) ## instructions from interrupt to handler or thread, a
 	@cargo build -q -p qemu-tests
 	@target/debug/irqtrace
 
+bench-disk: image $(PACK) out/bare-disk.img ## the card's speed beside Linux's and the emulator's own (ARGS=--help)
+	@tools/setup.sh judge
+	@cargo build -q --release -p linux-disk --target $(GUEST)
+	@cargo build -q -p qemu-tests
+	@target/debug/bench_disk $(ARGS)
+
 picture: image $(PACK) ## draw docs/console.svg and docs/guide/domains.svg from sessions in QEMU
 	@cargo build -q -p tools -p qemu-tests
 	@target/debug/session cpus "ls /boot" threads >out/session.txt
@@ -92,6 +105,16 @@ target/debug/kimage target/debug/card target/debug/orthogon-run target/debug/jud
 
 out/kernel8.img: $(ELF) target/debug/kimage
 	@target/debug/kimage $< $@
+
+# The emptiest program for a device: what the emulator itself can do.
+out/bare-%.img: target/debug/kimage FORCE
+	@cargo build -q --release -p bare --bin $* --target $(TARGET)
+	@target/debug/kimage target/$(TARGET)/release/$* $@
+
+# For tests: each DMA buffer twice, and only cache maintenance joins the two (kernel/src/dma.rs).
+out/kernel8-dma.img: FORCE target/debug/kimage
+	@cargo build -q --release -p kernel --features dma-truth --target $(TARGET) --target-dir target/dma
+	@target/debug/kimage target/dma/$(TARGET)/release/kernel $@
 
 # -p: room for BL31's edits; -@: labels for the overlay; soc, scb, emmc2bus bear these names
 # in every tree of this board.

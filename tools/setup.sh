@@ -9,7 +9,7 @@
 # card come out of Debian packages that are unpacked, not installed, into .cache/.
 # The mirror is the one that the machine's apt uses already.
 # With the argument `judge` it also fetches what `make judge` boots: Debian's Linux for arm64 with
-# its modules, a static busybox, ethtool, U-Boot (100 MB).
+# its modules, a static busybox, ethtool, U-Boot (100 MB), and the Rust target of `make bench-disk`'s own program in it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,9 +17,10 @@ cache=$PWD/.cache
 judge=$cache/judge # Linux and what runs in it
 fw=$cache/firmware # what the boot partition gets: bl31.bin, start4.elf, fixup4.dat, licences
 target=aarch64-unknown-none-softfloat
+guest_target=aarch64-unknown-linux-musl # static programs for the Linux of `make judge`
 firmware_suite=trixie # TF-A 2.12 (bookworm has 2.8) and a Pi firmware that is known to boot it
 steps=7 step=0 acted=
-[ "${1:-}" != judge ] || steps=8
+[ "${1:-}" != judge ] || steps=9
 
 die() {
   printf 'setup  %s\n' "$@" >&2
@@ -28,7 +29,7 @@ die() {
 by_hand() { # what to do where this script cannot
   die "cannot install ${1}: $2." \
     "Install by hand, then run \`make setup\` again:" \
-    "  rustup target add $target; rustup component add rustfmt clippy" \
+    "  rustup target add $target; rustup component add rustfmt clippy llvm-tools" \
     "  QEMU 10 or newer with machine raspi4b (Debian: qemu-system-arm, qemu-utils;" \
     "    on Debian 12 from bookworm-backports), mtools, dosfstools, device-tree-compiler" \
     "  into .cache/firmware/: bl31.bin (Trusted Firmware-A, platform rpi4; Debian:" \
@@ -119,11 +120,12 @@ has_rust() {
   local root
   root=$(rustc --print sysroot 2>/dev/null) || return
   compgen -G "$root/lib/rustlib/$target/lib/libcore-*.rlib" >/dev/null &&
-    [ -x "$root/bin/rustfmt" ] && [ -x "$root/bin/cargo-clippy" ]
+    [ -x "$root/bin/rustfmt" ] && [ -x "$root/bin/cargo-clippy" ] &&
+    compgen -G "$root/lib/rustlib/*/bin/llvm-cov" >/dev/null
 }
 get_rust() {
   command -v rustup >/dev/null || by_hand "$1" "there is no rustup to fetch it"
-  rustup target add "$target" && rustup component add rustfmt clippy
+  rustup target add "$target" && rustup component add rustfmt clippy llvm-tools
 }
 has_qemu() {
   local v
@@ -179,6 +181,12 @@ get_judge() {
   cp "$x/u-boot-rpi/usr/lib/u-boot/rpi_arm64/u-boot.bin" "$judge/"
   dpkg-deb -f "$x/$image"/*.deb Package Version >"$judge/complete"
 }
+has_guest_rust() {
+  local root
+  root=$(rustc --print sysroot 2>/dev/null) || return
+  compgen -G "$root/lib/rustlib/$guest_target/lib/libstd-*.rlib" >/dev/null
+}
+get_guest_rust() { rustup target add "$guest_target"; }
 has_sums() { (cd "$fw" && sha256sum --quiet -c SHA256SUMS) >/dev/null 2>&1; }
 get_sums() { # also when a file was damaged since: then the sums no longer speak for it
   if [ -f "$fw/SHA256SUMS" ] && [ "$fetched" = no ]; then
@@ -191,13 +199,16 @@ get_sums() { # also when a file was damaged since: then the sums no longer speak
 mkdir -p "$fw"
 fetched=no
 has_bl31 && has_firmware && has_dtb || fetched=yes
-need "Rust target $target, rustfmt, clippy" has_rust get_rust
+need "Rust target $target, rustfmt, clippy, llvm-tools" has_rust get_rust
 need "QEMU >= 10 with raspi4b" has_qemu get_qemu
 need "qemu-img, mtools, dosfstools, dtc" has_programs get_programs
 need "Trusted Firmware-A bl31.bin for rpi4" has_bl31 get_bl31
 need "Raspberry Pi boot firmware start4.elf, fixup4.dat" has_firmware get_firmware
 need "stock device tree bcm2711-rpi-4-b.dtb (for tests)" has_dtb get_dtb
 need "SHA-256 of what was fetched" has_sums get_sums
-[ "${1:-}" != judge ] || need "Linux, busybox, ethtool, U-Boot for arm64 (for make judge)" has_judge get_judge
+if [ "${1:-}" = judge ]; then
+  need "Linux, busybox, ethtool, U-Boot for arm64 (for make judge)" has_judge get_judge
+  need "Rust target $guest_target (for make bench-disk)" has_guest_rust get_guest_rust
+fi
 rm -rf "$cache/apt"
 [ -n "$acted" ] || echo "setup  everything is in place"

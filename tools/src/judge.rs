@@ -9,13 +9,17 @@
 //! way through the same registers; and random accesses must do no harm.
 
 pub mod card;
+pub mod card_faults;
 pub mod chaos;
+pub mod cpus;
 pub mod faults;
+pub mod flood;
 pub mod guest;
 pub mod linux;
 pub mod network;
 pub mod peer;
 pub mod server;
+pub mod throughput;
 pub mod uboot;
 
 use std::ffi::OsStr;
@@ -77,7 +81,9 @@ pub fn qemu(setup: &Setup, boot: &[&OsStr]) -> Result<Command> {
     }
     q.arg("-device")
         .arg(format!("pi4-genet,id=genet,{}", setup.genet));
-    q.args(["-device", "pi4-emmc2", "-drive"]);
+    q.arg("-device")
+        .arg(format!("pi4-emmc2,id=emmc2,{}", setup.emmc2));
+    q.arg("-drive");
     q.arg(crate::pack::drive(setup.card));
     Ok(q)
 }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Host tools: kernel image, SD card image, the QEMU command, the import rules, the mutants of the locks.
+//! Host tools: kernel image, SD card image, the QEMU command, the import rules, the mutants of the locks,
+//! the lines that tests reach.
 //!
 //! The programs in `src/bin/` only parse arguments; what they do is here, so that the tests
 //! do the same.
 #![forbid(unsafe_code)]
 
 pub mod card;
+pub mod coverage;
 pub mod dtb;
 pub mod judge;
 pub mod kimage;
 pub mod ksyms;
 pub mod layering;
+pub mod monitor;
 pub mod mutants;
 pub mod pack;
 pub mod paths;

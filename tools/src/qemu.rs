@@ -85,13 +85,16 @@ pub struct Qemu {
     /// Where the card is [default: emmc2; with --no-pack arasan]
     #[arg(long, value_enum)]
     pub slot: Option<Slot>,
-    /// Leave out the devices that QEMU lacks: GENET, and EMMC2 with DMA
+    /// Have QEMU fail requests for the card's image by the rules of this file (QEMU's blkdebug)
+    #[arg(long, requires = "card")]
+    pub blkdebug: Option<PathBuf>,
+    /// Leave out what QEMU lacks: GENET, EMMC2 with DMA, cores that BL31 can restart
     #[arg(long)]
     pub no_pack: bool,
     /// The other end of GENET's cable: a netdev of QEMU's without its id, or `none`
     #[arg(long, default_value_t = Qemu::default().net)]
     pub net: String,
-    /// A fault of GENET's, NAME[/EVERY][xTIMES][:MS], again for more; `help` lists them
+    /// A fault of GENET's or the card's, NAME[/EVERY][xTIMES][:MS], again for more; `help` lists them
     #[arg(long, conflicts_with = "no_pack")]
     pub fault: Vec<String>,
     /// The kernel's command line
@@ -130,6 +133,7 @@ impl Default for Qemu {
             gic: Gic::Board,
             card: None,
             slot: None,
+            blkdebug: None,
             no_pack: false,
             net: "user".to_owned(),
             fault: Vec::new(),
@@ -203,14 +207,33 @@ impl Qemu {
             q.args(["-netdev", &format!("{},id=net", self.net)]);
             genet += ",netdev=net";
         }
-        if !self.fault.is_empty() {
-            genet += &format!(",faults={}", self.fault.join("+"));
+        let faults = pack::Faults::of(&self.fault)?;
+        if !faults.genet.is_empty() {
+            genet += &format!(",faults={}", faults.genet.join("+"));
         }
         q.args(["-device", &genet]);
         if self.slot() == Slot::Emmc2 {
-            q.args(["-device", "pi4-emmc2"]);
+            let mut emmc2 = "pi4-emmc2,id=emmc2".to_owned();
+            if !faults.emmc2.is_empty() {
+                emmc2 += &format!(",faults={}", faults.emmc2.join("+"));
+            }
+            q.args(["-device", &emmc2]);
+        } else if !faults.emmc2.is_empty() {
+            bail!("faults of the card need --slot emmc2");
         }
+        q.args(["-device", "pi4-cpus"]);
         Ok(())
+    }
+
+    /// With the pack, BL31 starts a core again that it switched off. The kernel cannot see that
+    /// from inside, and takes QEMU for one that loses the core.
+    fn cmdline_for_bl31(&self) -> Option<String> {
+        let given = self.cmdline.as_deref();
+        if self.no_pack || given.is_some_and(|line| line.contains("cpuoff=")) {
+            return given.map(str::to_owned);
+        }
+        let words = given.into_iter().chain(["cpuoff=psci"]);
+        Some(words.collect::<Vec<_>>().join(" "))
     }
 
     fn card_args(&self, q: &mut Command) -> Result<()> {
@@ -226,8 +249,16 @@ impl Qemu {
         // The pack's controller takes over the card that QEMU put on the old one.
         let own = self.no_pack && self.slot() == Slot::Emmc2;
         let kind = if own { "if=none,id=card" } else { "if=sd" };
-        let file = joined(&format!("{kind},format=raw,file="), escaped(card));
-        q.arg("-drive").arg(file);
+        let mut drive = OsString::from(format!("{kind},format=raw,file="));
+        if let Some(rules) = &self.blkdebug {
+            // A write has not ended before its flush has: so a flush that fails is the writer's to know of.
+            drive = joined("cache=writethrough,", drive);
+            drive.push("blkdebug:");
+            drive.push(escaped(rules));
+            drive.push(":");
+        }
+        drive.push(escaped(card));
+        q.arg("-drive").arg(drive);
         if own {
             q.args(["-device", "sd-card,bus=/generic-sdhci/sd-bus,drive=card"]);
         }
@@ -241,8 +272,8 @@ impl Qemu {
         let dtb = scratch.join("board.dtb");
         let mut tree = read(&self.dtb, "`make image` builds it")?;
         if !self.raw_dtb {
-            let cmdline = self.cmdline.as_deref();
-            tree = dtb::as_firmware_would(&tree, &dtb::QEMU_MEMORY, cmdline, MAC)?;
+            let cmdline = self.cmdline_for_bl31();
+            tree = dtb::as_firmware_would(&tree, &dtb::QEMU_MEMORY, cmdline.as_deref(), MAC)?;
         }
         write(&dtb, &tree)?;
         for (file, address) in [
@@ -250,14 +281,13 @@ impl Qemu {
             (dtb, DTB_ADDRESS.into()),
             (self.kernel.clone(), self.kernel_addr),
         ] {
-            let mut loader = joined("loader,force-raw=on,file=", escaped(&file));
-            loader.push(format!(",addr={address:#x}"));
-            q.arg("-device").arg(loader);
+            q.arg("-device").arg(loader(&file, address));
         }
         Ok(())
     }
 
-    fn patched_bl31(&self) -> Result<Vec<u8>> {
+    /// BL31 with its header filled in as the Pi's firmware does it.
+    pub fn patched_bl31(&self) -> Result<Vec<u8>> {
         let mut bl31 = read(&self.bl31, "`make setup` fetches it")?;
         ensure!(
             bl31.get(BL31_MAGIC..BL31_MAGIC + 4) == Some(&BL31_MAGIC_VALUE.to_le_bytes()),
@@ -289,6 +319,13 @@ impl Qemu {
         }
         Ok(())
     }
+}
+
+/// The argument of `-device` that puts a file into memory before the cores start.
+pub fn loader(file: &Path, address: u64) -> OsString {
+    let mut loader = joined("loader,force-raw=on,file=", escaped(file));
+    loader.push(format!(",addr={address:#x}"));
+    loader
 }
 
 fn joined(front: &str, rest: impl AsRef<OsStr>) -> OsString {

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
 use clap::{Parser, ValueEnum};
+use tools::judge::flood::Flood;
 use tools::judge::guest::{Guest, Setup};
 use tools::judge::peer::Peer;
 use tools::judge::server::Server;
-use tools::judge::{Verdict, card, chaos, faults, network, server, uboot};
+use tools::judge::throughput::Measured;
+use tools::judge::{Verdict, card, card_faults, chaos, cpus, faults, network, server, uboot};
 
 const CARD_MIB: u64 = 64;
 const WRITTEN_MIB: u64 = 16;
@@ -43,8 +45,14 @@ enum Part {
     Network,
     /// Frames of all lengths
     Frames,
+    /// Linux's rates beside an empty driver's
+    Throughput,
     /// Every planned fault
     Faults,
+    /// Cores off and on by PSCI
+    Cpus,
+    /// Cards of all kinds
+    Card,
     /// U-Boot's drivers
     Uboot,
     /// Random accesses
@@ -57,10 +65,13 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let mut verdict = Verdict::default();
-    let parts: [(Part, Judge); 5] = [
+    let parts: [(Part, Judge); 8] = [
         (Part::Network, user_network),
         (Part::Frames, second_station),
+        (Part::Throughput, rates),
         (Part::Faults, planned_faults),
+        (Part::Cpus, cores),
+        (Part::Card, cards),
         (Part::Uboot, u_boot),
         (Part::Chaos, random_accesses),
     ];
@@ -76,21 +87,20 @@ fn run(args: &Args) -> Result<()> {
 /// An empty card.
 fn card_in(scratch: &Path) -> Result<PathBuf> {
     let image = scratch.join("card.img");
-    tools::write(&image, &[])?;
-    let file = std::fs::File::options().write(true).open(&image)?;
-    file.set_len(CARD_MIB << 20)?;
+    card_of(&image, CARD_MIB)?;
     Ok(image)
+}
+
+fn card_of(image: &Path, mib: u64) -> Result<()> {
+    tools::write(image, &[])?;
+    let file = std::fs::File::options().write(true).open(image)?;
+    Ok(file.set_len(mib << 20)?)
 }
 
 /// Everything that a user's own network and card would see.
 fn user_network(args: &Args, verdict: &mut Verdict) -> Result<()> {
     let scratch = &args.scratch;
-    let image = scratch.join("card.img");
-    tools::write(&image, &[])?;
-    std::fs::File::options()
-        .write(true)
-        .open(&image)?
-        .set_len(CARD_MIB << 20)?;
+    let image = card_in(scratch)?;
     let (bytes, pings, flaps) = if args.short {
         (8 << 20, 100, 5)
     } else {
@@ -103,6 +113,7 @@ fn user_network(args: &Args, verdict: &mut Verdict) -> Result<()> {
         card: &image,
         net: vec![format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-:8080")],
         genet: "netdev=net".into(),
+        emmc2: "medium=sd",
         nice: args.nice,
     })?;
     let g = &mut guest;
@@ -146,6 +157,7 @@ fn second_station(args: &Args, verdict: &mut Verdict) -> Result<()> {
         card: &card_in(scratch)?,
         net: peer.netdevs(scratch),
         genet: "netdev=card".into(),
+        emmc2: "medium=sd",
         nice: args.nice,
     })?;
     let g = &mut guest;
@@ -163,6 +175,35 @@ fn second_station(args: &Args, verdict: &mut Verdict) -> Result<()> {
     Ok(())
 }
 
+/// Linux's rates, and those of a driver that does nothing else.
+fn rates(args: &Args, verdict: &mut Verdict) -> Result<()> {
+    let scratch = &args.scratch;
+    let image = card_in(scratch)?;
+    let setup = |net: String| Setup {
+        scratch,
+        card: &image,
+        net: vec![net],
+        genet: "netdev=net".into(),
+        emmc2: "medium=sd",
+        nice: args.nice,
+    };
+    let mut measured = Measured::default();
+    let server = Server::start(scratch, 16 << 20)?;
+    let mut guest = Guest::boot(&setup("user,id=net".into()))?;
+    verdict.check("Linux: TCP", || measured.tcp(&mut guest, &server));
+    drop(guest);
+    let station = Flood::open(scratch)?;
+    let mut guest = Guest::boot(&setup(station.netdev()))?;
+    verdict.check("Linux: frames", || measured.linux(&mut guest, &station));
+    drop(guest);
+    let station = Flood::open(scratch)?;
+    verdict.check("empty driver: frames", || {
+        measured.empty(&setup(station.netdev()), &station)
+    });
+    measured.compare(verdict);
+    Ok(())
+}
+
 /// Every fault that can be planned.
 fn planned_faults(args: &Args, verdict: &mut Verdict) -> Result<()> {
     let scratch = &args.scratch;
@@ -171,13 +212,78 @@ fn planned_faults(args: &Args, verdict: &mut Verdict) -> Result<()> {
         card: &card_in(scratch)?,
         net: vec!["user,id=net".into()],
         genet: "netdev=net".into(),
+        emmc2: "medium=sd",
         nice: args.nice,
     })?;
     let g = &mut guest;
     verdict.check("link before the faults", || network::link(g));
     verdict.check("lease before the faults", || network::dhcp(g));
+    verdict.check("card before the faults", || card::found(g));
     for fault in faults::names() {
         verdict.check(&format!("fault {fault}"), || faults::try_one(g, fault));
+    }
+    for fault in card_faults::names() {
+        verdict.check(&format!("card fault {fault}"), || {
+            card_faults::try_one(g, fault)
+        });
+    }
+    Ok(())
+}
+
+/// Cores that go and come back.
+fn cores(args: &Args, verdict: &mut Verdict) -> Result<()> {
+    let scratch = &args.scratch;
+    let mut guest = cpus::boot(&Setup {
+        scratch,
+        card: &card_in(scratch)?,
+        net: vec!["user,id=net".into()],
+        genet: "netdev=net".into(),
+        emmc2: "medium=sd",
+        nice: args.nice,
+    })?;
+    let g = &mut guest;
+    let times = if args.short { 3 } else { 20 };
+    verdict.check("PSCI", || cpus::firmware(g));
+    verdict.check("cores off and on", || cpus::off_and_on(g, times));
+    verdict.check("network after that", || {
+        network::link(g)?;
+        network::dhcp(g)
+    });
+    Ok(())
+}
+
+/// A card of each kind, by ADMA, with the speed that its kind and the board allow.
+fn cards(args: &Args, verdict: &mut Verdict) -> Result<()> {
+    let scratch = &args.scratch;
+    let image = scratch.join("card.img");
+    for kind in &card::KINDS {
+        card_of(&image, kind.mib)?;
+        let mut guest = Guest::boot(&Setup {
+            scratch,
+            card: &image,
+            net: Vec::new(),
+            genet: "backpressure=on".into(),
+            emmc2: kind.device,
+            nice: args.nice,
+        })?;
+        let g = &mut guest;
+        let name = |what: &str| format!("{}: {what}", kind.name);
+        verdict.check(&name("on EMMC2"), || card::found(g));
+        verdict.check(&name("its kind"), || card::is(g, kind));
+        let mut written = String::new();
+        verdict.check(&name("keeps what is written"), || {
+            written = card::write_and_read(g, WRITTEN_MIB)?;
+            Ok(written.clone())
+        });
+        verdict.check(&name("discards"), || card::discard(g));
+        verdict.check(&name("flushes"), || card::flush(g, kind));
+        verdict.check(&name("silence"), || card::silence(g));
+        verdict.check(&name("the image"), || {
+            guest.power_off()?;
+            let sum = card::image_sum(&image, WRITTEN_MIB, scratch)?;
+            ensure!(sum == written, "{sum}");
+            Ok(sum)
+        });
     }
     Ok(())
 }
@@ -197,6 +303,7 @@ fn u_boot(args: &Args, verdict: &mut Verdict) -> Result<()> {
             scratch.join("tftp").display()
         )],
         genet: "netdev=net".into(),
+        emmc2: "medium=sd",
         nice: args.nice,
     })?;
     let g = &mut guest;
@@ -212,22 +319,25 @@ fn u_boot(args: &Args, verdict: &mut Verdict) -> Result<()> {
 /// A driver gone mad.
 fn random_accesses(args: &Args, verdict: &mut Verdict) -> Result<()> {
     let scratch = &args.scratch;
-    let image = card_in(scratch)?;
     let accesses = if args.short { 50_000 } else { 1_000_000 };
-    verdict.check("random accesses", || {
-        let setup = Setup {
-            scratch,
-            card: &image,
-            net: vec!["user,id=net".into()],
-            genet: "netdev=net".into(),
-            nice: args.nice,
-        };
-        let done = chaos::run(&setup, accesses, args.seed)?;
-        Ok(format!(
-            "{} in {:.0} s, QEMU lives",
-            done.accesses,
-            done.took.as_secs_f64()
-        ))
-    });
+    for target in [chaos::GENET, chaos::EMMC2] {
+        let image = card_in(scratch)?;
+        verdict.check(&format!("random accesses to {}", target.name), || {
+            let setup = Setup {
+                scratch,
+                card: &image,
+                net: vec!["user,id=net".into()],
+                genet: "netdev=net".into(),
+                emmc2: "medium=sd",
+                nice: args.nice,
+            };
+            let done = chaos::run(&setup, &target, accesses, args.seed)?;
+            Ok(format!(
+                "{} in {:.0} s, QEMU lives",
+                done.accesses,
+                done.took.as_secs_f64()
+            ))
+        });
+    }
     Ok(())
 }

@@ -14,6 +14,106 @@ const TIME: Duration = Duration::from_secs(180);
 /// Bytes into the card at which the test writes.
 const AT_MIB: u64 = 5;
 
+/// A kind of card, and what Linux calls it.
+pub struct Kind {
+    /// For the verdict.
+    pub name: &'static str,
+    /// Its size.
+    pub mib: u64,
+    /// Properties of `pi4-emmc2`.
+    pub device: &'static str,
+    /// In the kernel's log.
+    says: &'static str,
+}
+
+/// The kinds that are judged.
+pub const KINDS: [Kind; 4] = [
+    Kind {
+        name: "SDSC",
+        mib: 1024,
+        device: "medium=sd",
+        says: "new high speed SD card",
+    },
+    Kind {
+        name: "SDHC",
+        mib: 8 << 10,
+        device: "medium=sd",
+        says: "new ultra high speed DDR50 SDHC card",
+    },
+    Kind {
+        name: "SDXC",
+        mib: 64 << 10,
+        device: "medium=sd",
+        says: "new ultra high speed DDR50 SDXC card",
+    },
+    Kind {
+        name: "eMMC",
+        mib: 8 << 10,
+        device: "medium=emmc",
+        says: "new DDR MMC card",
+    },
+];
+
+/// Linux takes it for what it is, and sees all of it.
+pub fn is(guest: &mut Guest, kind: &Kind) -> Result<String> {
+    let log = guest.ask("dmesg | grep mmc0:")?;
+    let line = log.lines().find(|line| line.contains(": new "));
+    let line = line.with_context(|| format!("no card: {log}"))?;
+    ensure!(line.contains(kind.says), "{log}");
+    let sectors = guest.ask("cat /sys/class/block/mmcblk0/size")?;
+    ensure!(
+        sectors.trim().parse() == Ok(kind.mib << 11),
+        "{sectors} sectors"
+    );
+    Ok(line.rsplit("] ").next().unwrap_or(line).to_owned())
+}
+
+/// What is discarded reads as zeros, what is beside it does not.
+pub fn discard(guest: &mut Guest) -> Result<String> {
+    let (at, bytes) = ((AT_MIB + 32) * MIB, 8 * MIB);
+    guest.ask(&format!(
+        "tr '\\0' x </dev/zero | dd of=/dev/mmcblk0 bs=1M seek={} count=10 iflag=fullblock oflag=direct 2>&1",
+        AT_MIB + 31
+    ))?;
+    guest.ask(&format!("blkdiscard -o {at} -l {bytes} /dev/mmcblk0"))?;
+    let line = format!(
+        "dd if=/dev/mmcblk0 bs=1M skip={} count=10 iflag=direct 2>/dev/null | tr -d '\\0' | wc -c",
+        AT_MIB + 31
+    );
+    let left: u64 = guest.ask(&line)?.trim().parse()?;
+    ensure!(left == 2 * MIB, "{left} bytes are left of 10 MiB");
+    Ok("8 MiB are zeros, what is beside them is not".into())
+}
+
+/// `sync` reaches the medium where the card has a cache.
+pub fn flush(guest: &mut Guest, kind: &Kind) -> Result<String> {
+    let cache = guest.ask("cat /sys/class/block/mmcblk0/queue/write_cache")?;
+    let caches = kind.device == "medium=emmc";
+    let expected = ["write through", "write back"][usize::from(caches)];
+    ensure!(cache.trim() == expected, "{cache}");
+    let before = flushes(guest)?;
+    guest.ask("dd if=/dev/zero of=/dev/mmcblk0 bs=4k count=1 conv=fsync 2>&1")?;
+    let after = flushes(guest)?;
+    ensure!((after > before) == caches, "{before} flushes, then {after}");
+    Ok(format!("{expected} cache, {} flushes", after - before))
+}
+
+fn flushes(guest: &Guest) -> Result<u64> {
+    let counters = guest.property("emmc2", "counters")?;
+    let number = counters.rsplit("flushes=").next().unwrap_or_default();
+    number.parse().with_context(|| counters.clone())
+}
+
+/// No complaint from the driver, none from the model.
+pub fn silence(guest: &mut Guest) -> Result<String> {
+    let log = guest
+        .ask("dmesg | grep -iE 'mmc|sdhci' | grep -iE 'error|timeout|fail|warn|cache' || true")?;
+    ensure!(log.is_empty(), "{log}");
+    let strays = guest.property("emmc2", "strays")?;
+    ensure!(strays.is_empty(), "{strays}");
+    guest.property("emmc2", "counters")
+}
+
 /// The controller is at the board's address, works by ADMA, and the card is on it.
 pub fn found(guest: &mut Guest) -> Result<String> {
     let wait = "n=0; until [ -b /dev/mmcblk0 ] || [ $n = 100 ]; do usleep 100000; n=$((n+1)); done";

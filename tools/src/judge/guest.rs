@@ -2,8 +2,6 @@
 //! A running Linux: its console as a shell, QEMU's monitor beside it.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -13,9 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// How long Linux may take to its shell, on a busy host.
 const BOOT: Duration = Duration::from_secs(180);
-const READY: &str = "=== READY";
+/// What the shell says first.
+pub const READY: &str = "=== READY";
 const ENDED: &str = "=== RC ";
-const MONITOR_PROMPT: &str = "(qemu) ";
 
 /// A guest with a shell. Dropping it ends QEMU.
 pub struct Guest {
@@ -38,6 +36,8 @@ pub struct Setup<'a> {
     pub net: Vec<String>,
     /// That ID, with further properties of `pi4-genet`.
     pub genet: String,
+    /// Properties of `pi4-emmc2`.
+    pub emmc2: &'a str,
     /// A niceness for QEMU: the judge shares its machine.
     pub nice: bool,
 }
@@ -45,14 +45,17 @@ pub struct Setup<'a> {
 impl Guest {
     /// Boots Linux to its shell.
     pub fn boot(setup: &Setup) -> Result<Self> {
-        let (initrd, dtb) = super::linux::prepare(setup.scratch)?;
+        Self::boot_with(setup, &[], &[])
+    }
+
+    /// [`Self::boot`], with further programs in the guest's `/bin` and arguments for QEMU.
+    pub fn boot_with(setup: &Setup, programs: &[&Path], arguments: &[&str]) -> Result<Self> {
+        let (initrd, dtb) = super::linux::prepare(setup.scratch, programs)?;
         let image = super::linux::folder().join("Image");
         let mut q = super::qemu(setup, &["-kernel".as_ref(), image.as_os_str()])?;
         q.arg("-initrd").arg(initrd).arg("-dtb").arg(dtb);
-        q.args([
-            "-append",
-            "console=ttyAMA0,115200 rdinit=/init panic=-1 quiet loglevel=4",
-        ]);
+        q.args(arguments);
+        q.args(["-append", super::linux::COMMAND_LINE]);
         let mut guest = Self::start(q, setup.scratch)?;
         guest.expect(READY, BOOT)?;
         Ok(guest)
@@ -61,10 +64,7 @@ impl Guest {
     /// Starts QEMU, with its monitor on a socket in `scratch`.
     pub fn start(mut q: Command, scratch: &Path) -> Result<Self> {
         let monitor = scratch.join("monitor");
-        let mut at = std::ffi::OsString::from("unix:");
-        at.push(&monitor);
-        at.push(",server=on,wait=off");
-        q.arg("-monitor").arg(at);
+        q.arg("-monitor").arg(crate::monitor::argument(&monitor));
         q.args(["-accel", "tcg,thread=multi"]);
         let mut child = q
             .stdin(Stdio::piped())
@@ -163,30 +163,12 @@ impl Guest {
 
     /// One command to QEMU's monitor.
     pub fn monitor(&self, command: &str) -> Result<String> {
-        let mut stream = UnixStream::connect(&self.monitor).context("QEMU's monitor")?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let read_answer = |stream: &mut UnixStream| -> Result<String> {
-            let mut answer = Vec::new();
-            let mut byte = [0];
-            while !answer.ends_with(MONITOR_PROMPT.as_bytes()) {
-                stream.read_exact(&mut byte)?;
-                answer.push(byte[0]);
-            }
-            Ok(String::from_utf8_lossy(&answer).into_owned())
-        };
-        read_answer(&mut stream)?;
-        stream.write_all(format!("{command}\n").as_bytes())?;
-        let answer = read_answer(&mut stream)?;
-        stream.shutdown(Shutdown::Both)?;
-        // The monitor echoes the command, letter by letter, and the last line is its prompt.
-        let lines: Vec<_> = answer.lines().skip(1).collect();
-        let lines = &lines[..lines.len().saturating_sub(1)];
-        Ok(lines.join("\n").trim().to_owned())
+        crate::monitor::ask(&self.monitor, command)
     }
 
-    /// The value of a property of `pi4-genet`.
-    pub fn property(&self, name: &str) -> Result<String> {
-        let answer = self.monitor(&format!("qom-get /machine/peripheral/genet {name}"))?;
+    /// The value of a property of a device of the pack.
+    pub fn property(&self, device: &str, name: &str) -> Result<String> {
+        let answer = self.monitor(&format!("qom-get /machine/peripheral/{device} {name}"))?;
         Ok(answer.trim_matches('"').to_owned())
     }
 

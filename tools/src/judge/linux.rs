@@ -16,14 +16,16 @@ use object::{Object, ObjectSection};
 
 use crate::read;
 
-/// The drivers that are judged, those of PHY and card, and the watchdog's, which switches off.
-const MODULES: [&str; 6] = [
+/// The drivers that are judged, those of PHY and card, the watchdog's, which switches off, and what
+/// sends frames as fast as a driver takes them.
+const MODULES: [&str; 7] = [
     "genet",
     "mdio-bcm-unimac",
     "broadcom",
     "sdhci-iproc",
     "mmc_block",
     "bcm2835-wdt",
+    "pktgen",
 ];
 /// Nodes without a device in QEMU's raspi4b, or that stop the boot there.
 const ABSENT: [&str; 13] = [
@@ -44,6 +46,8 @@ const ABSENT: [&str; 13] = [
 const ETHERNET: &str = "/scb/ethernet@7d580000";
 const EMMC2: &str = "/emmc2bus/mmc@7e340000";
 const ARASAN: &str = "/soc/mmc@7e300000";
+/// What Linux is told: where its console is, and what it runs.
+pub const COMMAND_LINE: &str = "console=ttyAMA0,115200 rdinit=/init panic=-1 quiet loglevel=4";
 /// The guest's Ethernet address, one of the Pi's maker's.
 pub const MAC: [u8; 6] = [0xdc, 0xa6, 0x32, 1, 2, 3];
 
@@ -64,8 +68,8 @@ pub fn folder() -> PathBuf {
     crate::root().join(".cache/judge")
 }
 
-/// Writes the initrd and the device tree to `scratch`.
-pub fn prepare(scratch: &Path) -> Result<(PathBuf, PathBuf)> {
+/// Writes the initrd, with further programs in it, and the device tree to `scratch`.
+pub fn prepare(scratch: &Path, programs: &[&Path]) -> Result<(PathBuf, PathBuf)> {
     let from = folder();
     ensure!(
         from.join("complete").exists(),
@@ -74,22 +78,28 @@ pub fn prepare(scratch: &Path) -> Result<(PathBuf, PathBuf)> {
     );
     fs::create_dir_all(scratch)?;
     let initrd = scratch.join("initrd");
-    crate::write(&initrd, &initrd_of(&from)?)?;
+    crate::write(&initrd, &initrd_of(&from, programs)?)?;
     let dtb = scratch.join("linux.dtb");
     fs::copy(from.join("board.dtb"), &dtb).context("the device tree of this Linux")?;
     edit_dtb(&dtb)?;
     Ok((initrd, dtb))
 }
 
-fn initrd_of(from: &Path) -> Result<Vec<u8>> {
+fn initrd_of(from: &Path, programs: &[&Path]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in ["bin", "dev", "lib", "modules", "proc", "sys", "tmp"] {
         archive.entry(folder, 0o040_755, &[]);
     }
     archive.entry("init", 0o100_755, INIT.as_bytes());
-    for program in ["busybox", "ethtool"] {
-        let bytes = read(&from.join("bin").join(program), "tools/setup.sh judge")?;
-        archive.entry(&format!("bin/{program}"), 0o100_755, &bytes);
+    let own = ["busybox", "ethtool"].map(|program| from.join("bin").join(program));
+    for program in own
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(programs.iter().copied())
+    {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = read(program, "tools/setup.sh judge")?;
+        archive.entry(&format!("bin/{name}"), 0o100_755, &bytes);
     }
     for library in fs::read_dir(from.join("lib"))? {
         let path = library?.path();
@@ -225,7 +235,8 @@ impl Archive {
     }
 }
 
-fn fdtput(dtb: &Path, arguments: &[&str]) -> Result<()> {
+/// Runs `fdtput` on a tree: options, then node, property and values.
+pub fn fdtput(dtb: &Path, arguments: &[&str]) -> Result<()> {
     // Options go before the file, node, property and values behind it.
     let options = arguments
         .iter()

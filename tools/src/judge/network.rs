@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::guest::Guest;
 use super::linux::MAC;
 use super::peer::{PAYLOAD_MAX, Peer};
-use super::server::Server;
+use super::server::{Moved, Server};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The user network's gateway, which answers echo requests itself.
@@ -96,15 +96,9 @@ pub fn pings(guest: &mut Guest, count: u32) -> Result<String> {
     Ok(wanted)
 }
 
-/// The server's file comes whole. It stays in the guest for [`upload`].
+/// The server's file comes whole.
 pub fn download(guest: &mut Guest, server: &Server) -> Result<String> {
-    let line = format!(
-        "wget -q -O /tmp/data http://{GATEWAY}:{}/data && sha256sum /tmp/data",
-        server.port
-    );
-    let said = guest.run(&line, 5 * MINUTE)?;
-    ensure!(said.starts_with(&server.sha256), "{said}");
-    let moved = server.moved()?;
+    let moved = fetch_file(guest, server)?;
     Ok(format!(
         "{} bytes, {:.0} Mbit/s",
         moved.bytes,
@@ -112,16 +106,20 @@ pub fn download(guest: &mut Guest, server: &Server) -> Result<String> {
     ))
 }
 
-/// The same file goes back whole.
-pub fn upload(guest: &mut Guest, server: &Server) -> Result<String> {
-    // busybox's wget posts texts only.
+/// Fetches the server's file, which stays in the guest for [`send_file`].
+pub fn fetch_file(guest: &mut Guest, server: &Server) -> Result<Moved> {
     let line = format!(
-        "(printf 'POST / HTTP/1.0\\r\\nContent-Length: %d\\r\\n\\r\\n' $(wc -c </tmp/data); \
-         cat /tmp/data) | nc {GATEWAY} {}",
+        "wget -q -O /tmp/data http://{GATEWAY}:{}/data && sha256sum /tmp/data",
         server.port
     );
-    guest.run(&line, 5 * MINUTE)?;
-    let moved = server.moved()?;
+    let said = guest.run(&line, 5 * MINUTE)?;
+    ensure!(said.starts_with(&server.sha256), "{said}");
+    server.moved()
+}
+
+/// The same file goes back whole.
+pub fn upload(guest: &mut Guest, server: &Server) -> Result<String> {
+    let moved = send_file(guest, server, "")?;
     let taken = server.taken_sha256()?;
     ensure!(
         taken == server.sha256,
@@ -133,6 +131,19 @@ pub fn upload(guest: &mut Guest, server: &Server) -> Result<String> {
         moved.bytes,
         moved.mbit_s()
     ))
+}
+
+/// Sends the file to the server, by a command that `prefix` stands before.
+pub fn send_file(guest: &mut Guest, server: &Server, prefix: &str) -> Result<Moved> {
+    // busybox's wget posts texts only. nc itself would move the file through a pipe, 1 KiB at a
+    // time; what it runs on the connection sends the file straight from the page cache.
+    guest.ask(
+        "printf '%s\\n' '#!/bin/sh' 'printf \"POST / HTTP/1.0\\r\\nContent-Length: '$(wc -c </tmp/data)'\\r\\n\\r\\n\"' \
+         'cat /tmp/data' >/tmp/post; chmod +x /tmp/post",
+    )?;
+    let line = format!("{prefix} nc {GATEWAY} {} -e /tmp/post", server.port);
+    guest.run(&line, 5 * MINUTE)?;
+    server.moved()
 }
 
 /// A connection to the host's port is one to the guest's.
@@ -161,7 +172,7 @@ pub fn counters(guest: &mut Guest) -> Result<String> {
     let mut wrong = Vec::new();
     for _ in 0..5 {
         let linux = guest.ask("ethtool -S eth0")?;
-        let model = guest.property("counters")?;
+        let model = guest.property("genet", "counters")?;
         wrong.clear();
         for (of_linux, of_model) in COUNTERS {
             let one = value(&linux, of_linux);
@@ -249,7 +260,7 @@ pub fn complaints(guest: &mut Guest) -> Result<Vec<String>> {
 pub fn silence(guest: &mut Guest) -> Result<String> {
     let complaints = complaints(guest)?;
     ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
-    let strays = guest.property("strays")?;
+    let strays = guest.property("genet", "strays")?;
     // Frames that come while the interface is down are lost on a board, too.
     let strays: Vec<_> = strays
         .split("; ")

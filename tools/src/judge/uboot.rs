@@ -19,7 +19,7 @@ const AT_BLOCK: u32 = 0x14000;
 
 /// Starts U-Boot, and stops it from booting.
 pub fn boot(setup: &Setup) -> Result<Guest> {
-    let (_, dtb) = super::linux::prepare(setup.scratch)?;
+    let (_, dtb) = super::linux::prepare(setup.scratch, &[])?;
     let image = super::linux::folder().join("u-boot.bin");
     let mut q = super::qemu(setup, &["-kernel".as_ref(), image.as_os_str()])?;
     q.arg("-dtb").arg(dtb);
