@@ -17,6 +17,11 @@ pub trait DmaBuffer {
     /// Makes what the CPU wrote visible to the device, and drops the CPU's copy (clean and invalidate to the point
     /// of coherency, then a barrier that also orders a later device write).
     fn clean(&mut self);
+    /// As [`clean`](DmaBuffer::clean), for the first `words` words at least.
+    fn clean_front(&mut self, words: usize) {
+        let _ = words;
+        self.clean();
+    }
     /// Makes what the device wrote visible to the CPU (invalidate to the point of coherency, and barriers).
     fn invalidate(&mut self);
 }

@@ -129,21 +129,39 @@ impl<I: Io, B: DmaBuffer, D: DelayNs> Mailbox<I, B, D> {
 
 #[cfg(test)]
 mod tests {
-    use super::model::{Fault, Firmware, TwoCopies};
+    use super::model::{Fault, Firmware};
     use super::*;
-    use crate::testing::Clock as TestClock;
+    use crate::testing::{Clock as TestClock, Forgets};
     use std::string::ToString;
 
     fn ask_under(fault: Fault) -> (Result<u32, Error>, u64) {
         let (firmware, clock) = (Firmware::new(fault), TestClock::default());
         let revision =
-            Mailbox::new(&firmware, TwoCopies::of(&firmware), &clock).firmware_revision();
+            Mailbox::new(&firmware, firmware.buffer(BUFFER_WORDS), &clock).firmware_revision();
         (revision, clock.now_us())
     }
 
     #[test]
     fn a_question_is_answered_through_memory_that_is_not_coherent() {
         assert_eq!(ask_under(Fault::None).0, Ok(0x6650_0000));
+    }
+
+    #[test]
+    fn a_forgotten_invalidate_is_seen() {
+        let (firmware, clock) = (Firmware::new(Fault::None), TestClock::default());
+        let buffer = firmware
+            .buffer(BUFFER_WORDS)
+            .forgetting(Forgets::Invalidate);
+        let revision = Mailbox::new(&firmware, buffer, &clock).firmware_revision();
+        assert_eq!(revision, Err(Error::Rejected(0)));
+    }
+
+    #[test]
+    #[should_panic(expected = "a request's verdict word is zero")]
+    fn a_forgotten_clean_is_seen() {
+        let (firmware, clock) = (Firmware::new(Fault::None), TestClock::default());
+        let buffer = firmware.buffer(BUFFER_WORDS).forgetting(Forgets::Clean);
+        let _ = Mailbox::new(&firmware, buffer, &clock).firmware_revision();
     }
 
     #[test]
@@ -191,12 +209,13 @@ mod tests {
     fn a_bad_buffer_is_refused_before_the_firmware_sees_it() {
         let firmware = Firmware::new(Fault::None);
         let clock = TestClock::default();
-        let small = TwoCopies::of(&firmware).resized(15);
+        let small = firmware.buffer(15);
         let error = Mailbox::new(&firmware, small, &clock)
             .firmware_revision()
             .unwrap_err();
         assert_eq!(error, Error::BufferTooSmall { words: 15 });
-        let crooked = TwoCopies::of(&firmware).moved(8);
+        let firmware = Firmware::new(Fault::None);
+        let crooked = firmware.buffer(BUFFER_WORDS).moved(8);
         let error = Mailbox::new(&firmware, crooked, &clock)
             .firmware_revision()
             .unwrap_err();

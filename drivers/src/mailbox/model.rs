@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A firmware behind a mailbox, for the host tests: with faults on demand, and with memory of its own.
-use crate::{DmaBuffer, Io};
+use super::BUFFER_WORDS;
+use crate::Io;
+use crate::testing::{Memory, TwoCopies};
 use core::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::vec;
-use std::vec::Vec;
 
 const BUS_ADDRESS: u32 = 0xc010_0000;
 
@@ -36,7 +36,7 @@ pub(super) enum Fault {
 /// The firmware, and the memory as it sees it.
 pub(super) struct Firmware {
     fault: Fault,
-    memory: RefCell<Vec<u32>>,
+    memory: Memory,
     replies: RefCell<VecDeque<u32>>,
     requests: Cell<u32>,
 }
@@ -46,7 +46,7 @@ impl Firmware {
         let stale = [BUS_ADDRESS | 8, BUS_ADDRESS | 1];
         Self {
             fault,
-            memory: RefCell::new(vec![0xdead_beef; 16]),
+            memory: Memory::at(BUS_ADDRESS),
             replies: RefCell::new(match fault {
                 Fault::StaleReplies => stale.into(),
                 _ => VecDeque::new(),
@@ -55,12 +55,21 @@ impl Firmware {
         }
     }
 
+    /// A buffer for requests.
+    pub(super) fn buffer(&self, words: usize) -> TwoCopies<'_> {
+        self.memory.buffer(words)
+    }
+
     pub(super) fn requests(&self) -> u32 {
         self.requests.get()
     }
 
-    fn answer(&self) {
-        let memory = &mut *self.memory.borrow_mut();
+    fn answer(&self, address: u64) {
+        let mut bytes = [0; 4 * BUFFER_WORDS];
+        assert!(self.memory.device_reads(address, &mut bytes));
+        let (words, _) = bytes.as_chunks();
+        let mut memory: [u32; BUFFER_WORDS] =
+            core::array::from_fn(|n| u32::from_le_bytes(words[n]));
         assert_eq!(memory[1], 0, "a request's verdict word is zero");
         let end = memory[0] as usize / 4;
         let value_words = memory[3] as usize / 4;
@@ -98,6 +107,8 @@ impl Firmware {
             _ => 0x8000_0000 | (4 * values.len() as u32),
         };
         memory[5..5 + values.len()].copy_from_slice(values);
+        let bytes: std::vec::Vec<u8> = memory.iter().flat_map(|w| w.to_le_bytes()).collect();
+        assert!(self.memory.device_writes(address, &bytes));
     }
 }
 
@@ -118,61 +129,16 @@ impl Io for Firmware {
 
     fn write32(&self, offset: usize, value: u32) {
         assert_eq!(offset, 0x20, "only mailbox 1 is written");
-        assert_eq!(value, BUS_ADDRESS | 8);
+        assert_eq!(value & 0xf, 8, "the property channel");
         self.requests.set(self.requests.get() + 1);
         match self.fault {
             Fault::Mute => return,
             Fault::EarlyReply => {}
-            _ => self.answer(),
+            _ => self.answer((value & !0xf).into()),
         }
         if self.fault == Fault::ForeignReply {
             self.replies.borrow_mut().push_back(BUS_ADDRESS | 1);
         }
         self.replies.borrow_mut().push_back(value);
-    }
-}
-
-/// The buffer as the CPU sees it through its cache: what the firmware sees is another copy.
-pub(super) struct TwoCopies<'a> {
-    cached: Vec<u32>,
-    offset: u32,
-    firmware: &'a Firmware,
-}
-
-impl<'a> TwoCopies<'a> {
-    pub(super) fn of(firmware: &'a Firmware) -> Self {
-        Self {
-            cached: vec![0x5555_aaaa; 16],
-            offset: 0,
-            firmware,
-        }
-    }
-
-    pub(super) fn resized(mut self, words: usize) -> Self {
-        self.cached.resize(words, 0);
-        self
-    }
-
-    pub(super) fn moved(mut self, offset: u32) -> Self {
-        self.offset = offset;
-        self
-    }
-}
-
-impl DmaBuffer for TwoCopies<'_> {
-    fn words(&mut self) -> &mut [u32] {
-        &mut self.cached
-    }
-    fn bus_address(&self) -> u32 {
-        BUS_ADDRESS + self.offset
-    }
-    fn clean(&mut self) {
-        self.firmware
-            .memory
-            .borrow_mut()
-            .copy_from_slice(&self.cached);
-    }
-    fn invalidate(&mut self) {
-        self.cached.copy_from_slice(&self.firmware.memory.borrow());
     }
 }

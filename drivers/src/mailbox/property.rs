@@ -165,15 +165,16 @@ impl<I: Io, B: DmaBuffer, D: DelayNs> Mailbox<I, B, D> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Fault, Firmware, TwoCopies};
+    use super::super::BUFFER_WORDS;
+    use super::super::model::{Fault, Firmware};
     use super::*;
-    use crate::testing::Clock as TestClock;
+    use crate::testing::{Clock as TestClock, TwoCopies};
 
     fn mailbox<'a>(
         firmware: &'a Firmware,
         clock: &'a TestClock,
     ) -> Mailbox<&'a Firmware, TwoCopies<'a>, &'a TestClock> {
-        Mailbox::new(firmware, TwoCopies::of(firmware), clock)
+        Mailbox::new(firmware, firmware.buffer(BUFFER_WORDS), clock)
     }
 
     #[test]

@@ -1,18 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What can go wrong with a card, and who is to blame.
-use super::host::HostError;
+use crate::sdhci::{self, Blame};
 use core::fmt;
-
-/// Who is to blame for an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// The request: repeated, it fails again.
-    Caller,
-    /// The host controller.
-    Device,
-    /// The card, its contacts, or its absence.
-    Medium,
-}
 
 /// Why a card could not be brought up, read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,52 +15,57 @@ pub enum Error {
         /// How many the card has.
         capacity_blocks: u64,
     },
-    /// Caller: the buffer's length is no multiple of 512 bytes.
-    PartialBlock {
-        /// The buffer's length.
-        bytes: usize,
-    },
     /// Medium: nothing in the slot answers.
     NoCard,
+    /// Medium: the card that was there answers no longer.
+    Removed,
+    /// Medium: another card is in the slot now.
+    Exchanged,
     /// Medium: the card answers but did not get ready within a second.
     NotReady,
     /// Medium: the card does not work at 3.3 V.
     WrongVoltage,
     /// Medium: the card is locked with a password.
     Locked,
-    /// Medium: the card is marked read-only.
+    /// Medium: the card or the slot's switch says that nothing must be written.
     ReadOnly,
+    /// Medium: the card has refused a write, for that part of it is protected.
+    WriteProtected,
     /// Medium: a card description (CSD) of a kind this driver does not know, such as SDUC's; its version field.
     UnknownCsd(u8),
-    /// Medium: the card is still busy a second after a write.
+    /// Medium: the card is still busy seconds after a write.
     StillBusy,
-    /// A command failed on its way, and the repetitions too.
+    /// Medium: the eMMC did not take a setting; the byte of its EXT_CSD.
+    Switch(u8),
+    /// Medium: the card had to begin anew, and what it kept in its volatile cache may be lost: all that was written since
+    /// the last flush.
+    CacheLost,
+    /// A command failed.
     Bus {
         /// The command.
         command: u8,
         /// What happened.
-        cause: HostError,
+        cause: sdhci::Error,
     },
     /// The controller could not be made ready.
-    Host(HostError),
+    Host(sdhci::Error),
 }
 
 impl Error {
     /// Who is to blame.
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::OutOfRange { .. } | Self::PartialBlock { .. } => Blame::Caller,
-            Self::Bus { cause, .. } | Self::Host(cause) => match cause {
-                HostError::Length { .. } | HostError::NoBaseClock => Blame::Caller,
-                HostError::Version(_)
-                | HostError::ResetStuck
-                | HostError::ClockStuck
-                | HostError::InhibitStuck
-                | HostError::CommandStuck
-                | HostError::Unexpected(_) => Blame::Device,
-                _ => Blame::Medium,
-            },
+            Self::OutOfRange { .. } => Blame::Caller,
+            Self::Bus { cause, .. } | Self::Host(cause) => cause.blame(),
             _ => Blame::Medium,
+        }
+    }
+
+    /// May the same succeed if it is repeated after a recovery?
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Bus { cause, .. } => cause.is_transient(),
+            _ => false,
         }
     }
 }
@@ -89,18 +83,20 @@ impl fmt::Display for Error {
                     "{blocks} blocks from {lba} on are not on a card of {capacity_blocks}"
                 )
             }
-            Self::PartialBlock { bytes } => {
-                write!(f, "{bytes} bytes are not whole blocks of 512")
-            }
             Self::NoCard => f.write_str("no SD card in the slot"),
+            Self::Removed => f.write_str("the SD card was removed"),
+            Self::Exchanged => f.write_str("another SD card is in the slot"),
             Self::NotReady => f.write_str("the SD card did not get ready within a second"),
             Self::WrongVoltage => f.write_str("the SD card does not work at 3.3 V"),
             Self::Locked => f.write_str("the SD card is locked with a password"),
             Self::ReadOnly => f.write_str("the SD card is read-only"),
+            Self::WriteProtected => f.write_str("the SD card refuses the write as protected"),
             Self::UnknownCsd(version) => {
                 write!(f, "an SD card of an unknown kind (CSD version {version})")
             }
-            Self::StillBusy => f.write_str("the SD card stays busy after a write"),
+            Self::StillBusy => f.write_str("the SD card stays busy"),
+            Self::Switch(byte) => write!(f, "the eMMC did not take setting {byte}"),
+            Self::CacheLost => f.write_str("the SD card may have lost what was not flushed"),
             Self::Bus { command, cause } => write!(f, "SD card, CMD{command}: {cause}"),
             Self::Host(cause) => cause.fmt(f),
         }
@@ -116,50 +112,87 @@ mod tests {
 
     #[test]
     fn each_error_blames_one_and_says_so_in_words_of_its_own() {
-        let host = |cause| Error::Host(cause);
+        use sdhci::Error as Cause;
         let bus = |cause| Error::Bus { command: 17, cause };
-        let all = [
-            (
-                Error::OutOfRange {
-                    lba: 1,
-                    blocks: 2,
-                    capacity_blocks: 3,
-                },
-                Blame::Caller,
-            ),
-            (Error::PartialBlock { bytes: 3 }, Blame::Caller),
-            (Error::NoCard, Blame::Medium),
-            (Error::NotReady, Blame::Medium),
-            (Error::WrongVoltage, Blame::Medium),
-            (Error::Locked, Blame::Medium),
-            (Error::ReadOnly, Blame::Medium),
-            (Error::UnknownCsd(2), Blame::Medium),
-            (bus(HostError::Status(1 << 26)), Blame::Medium),
-            (Error::StillBusy, Blame::Medium),
-            (bus(HostError::Length { bytes: 3 }), Blame::Caller),
-            (host(HostError::NoBaseClock), Blame::Caller),
-            (host(HostError::Version(1)), Blame::Device),
-            (host(HostError::ResetStuck), Blame::Device),
-            (host(HostError::ClockStuck), Blame::Device),
-            (bus(HostError::InhibitStuck), Blame::Device),
-            (bus(HostError::CommandStuck), Blame::Device),
-            (bus(HostError::Unexpected(0x80)), Blame::Device),
-            (bus(HostError::NoResponse), Blame::Medium),
-            (bus(HostError::CommandCrc), Blame::Medium),
-            (bus(HostError::CommandEndBit), Blame::Medium),
-            (bus(HostError::CommandIndex), Blame::Medium),
-            (bus(HostError::Busy), Blame::Medium),
-            (bus(HostError::DataTimeout), Blame::Medium),
-            (bus(HostError::DataCrc), Blame::Medium),
-            (bus(HostError::DataEndBit), Blame::Medium),
-            (bus(HostError::AutoCommand), Blame::Medium),
+        let bus_address = 0x1002;
+        let caller = [
+            Error::OutOfRange {
+                lba: 1,
+                blocks: 2,
+                capacity_blocks: 3,
+            },
+            bus(Cause::Length { bytes: 3 }),
+            bus(Cause::Unaligned { bus_address }),
+            bus(Cause::TooManySegments { room: 4 }),
+            bus(Cause::Occupied),
+            bus(Cause::NotRecovered),
+            Error::Host(Cause::NoBaseClock),
         ];
-        let mut sentences: std::vec::Vec<_> = all.iter().map(|(e, _)| format!("{e}")).collect();
-        for (error, blame) in all {
-            assert_eq!(error.blame(), blame, "{error}");
+        let device = [
+            Error::Host(Cause::Version(1)),
+            Error::Host(Cause::ResetStuck),
+            Error::Host(Cause::ClockStuck),
+            bus(Cause::InhibitStuck),
+            bus(Cause::CommandStuck),
+            bus(Cause::Short(7)),
+            bus(Cause::Adma {
+                error: 5,
+                bus_address,
+            }),
+            bus(Cause::Unexpected(0x80)),
+        ];
+        let medium = [
+            Error::NoCard,
+            Error::Removed,
+            Error::Exchanged,
+            Error::NotReady,
+            Error::WrongVoltage,
+            Error::Locked,
+            Error::ReadOnly,
+            Error::WriteProtected,
+            Error::UnknownCsd(2),
+            Error::StillBusy,
+            Error::Switch(183),
+            Error::CacheLost,
+            bus(Cause::Status(1 << 26)),
+            bus(Cause::NoResponse),
+            bus(Cause::CommandCrc),
+            bus(Cause::CommandEndBit),
+            bus(Cause::CommandIndex),
+            bus(Cause::Busy),
+            bus(Cause::DataTimeout),
+            bus(Cause::DataCrc),
+            bus(Cause::DataEndBit),
+            bus(Cause::AutoCommand(2)),
+            bus(Cause::VoltageSwitch),
+            bus(Cause::Tuning),
+        ];
+        let mut sentences = std::vec::Vec::new();
+        for (blame, errors) in [
+            (Blame::Caller, &caller[..]),
+            (Blame::Device, &device[..]),
+            (Blame::Medium, &medium[..]),
+        ] {
+            for error in errors {
+                assert_eq!(error.blame(), blame, "{error}");
+                sentences.push(format!("{error}"));
+            }
         }
+        let count = sentences.len();
         sentences.sort();
         sentences.dedup();
-        assert_eq!(sentences.len(), all.len());
+        assert_eq!(sentences.len(), count);
+    }
+
+    #[test]
+    fn what_the_card_refuses_and_the_caller_does_wrong_is_not_repeated() {
+        let bus = |cause| Error::Bus { command: 17, cause };
+        assert!(bus(sdhci::Error::DataCrc).is_transient());
+        assert!(bus(sdhci::Error::CommandStuck).is_transient());
+        assert!(!bus(sdhci::Error::Status(1 << 31)).is_transient());
+        assert!(bus(sdhci::Error::Status(1 << 21)).is_transient());
+        assert!(!bus(sdhci::Error::Status(1 << 21 | 1 << 31)).is_transient());
+        assert!(!bus(sdhci::Error::Occupied).is_transient());
+        assert!(!Error::Removed.is_transient());
     }
 }

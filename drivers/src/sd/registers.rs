@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The registers inside a card: CID, CSD, SCR.
+//! The registers inside a card: CID, CSD, SCR; an eMMC's EXT_CSD.
 //!
 //! # Rejected
 //! The crate `sdio-host` 0.9 decodes these too. Its CSD tells neither the command classes (CMD6 must not be
@@ -7,6 +7,7 @@
 //!
 //! # References
 //! SD Specifications Part 1, Physical Layer Simplified Specification 9.10, §5.2 (CID), §5.3 (CSD), §5.6 (SCR).
+//! JEDEC JESD84-B51, §7.2 (CID), §7.3 (CSD), §7.4 (EXT_CSD).
 use super::error::Error;
 use core::fmt;
 use tock_registers::{LocalRegisterCopy, register_bitfields};
@@ -21,6 +22,15 @@ register_bitfields! { u128,
         OID OFFSET(104) NUMBITS(16) [],
         MID OFFSET(120) NUMBITS(8) []
     ],
+    EMMC_CID [
+        MDT_YEAR OFFSET(8) NUMBITS(4) [],
+        MDT_MONTH OFFSET(12) NUMBITS(4) [],
+        PSN OFFSET(16) NUMBITS(32) [],
+        PRV OFFSET(48) NUMBITS(8) [],
+        PNM OFFSET(56) NUMBITS(48) [],
+        OID OFFSET(104) NUMBITS(8) [],
+        MID OFFSET(120) NUMBITS(8) []
+    ],
     CSD [
         TMP_WRITE_PROTECT OFFSET(12) NUMBITS(1) [],
         PERM_WRITE_PROTECT OFFSET(13) NUMBITS(1) [],
@@ -29,6 +39,7 @@ register_bitfields! { u128,
         V1_C_SIZE OFFSET(62) NUMBITS(12) [],
         READ_BL_LEN OFFSET(80) NUMBITS(4) [],
         CCC OFFSET(84) NUMBITS(12) [],
+        EMMC_SPEC_VERS OFFSET(122) NUMBITS(4) [],
         CSD_STRUCTURE OFFSET(126) NUMBITS(2) []
     ]
 }
@@ -45,10 +56,10 @@ register_bitfields! { u64,
 pub struct Cid {
     /// The maker's number, given out by the SD-3C.
     pub manufacturer: u8,
-    /// The brand: two letters, by custom.
+    /// The brand: two letters, by custom. Of an eMMC, one byte.
     pub oem: [u8; 2],
-    /// The product's name: five characters of ASCII, by the specification.
-    pub name: [u8; 5],
+    /// The product's name: five characters of ASCII, of an eMMC six.
+    pub name: [u8; 6],
     /// The product's revision: major in the high, minor in the low four bits.
     pub revision: u8,
     /// Serial number.
@@ -62,7 +73,7 @@ pub struct Cid {
 impl Cid {
     pub(super) fn decode(bits: u128) -> Self {
         let cid = LocalRegisterCopy::<u128, CID::Register>::new(bits);
-        let [_, _, _, name @ ..] = (cid.read(CID::PNM) as u64).to_be_bytes();
+        let [name @ .., _, _] = ((cid.read(CID::PNM) as u64) << 24).to_be_bytes();
         Self {
             manufacturer: cid.read(CID::MID) as u8,
             oem: (cid.read(CID::OID) as u16).to_be_bytes(),
@@ -73,6 +84,22 @@ impl Cid {
             month: cid.read(CID::MDT_MONTH) as u8,
         }
     }
+
+    pub(super) fn decode_emmc(bits: u128) -> Self {
+        let cid = LocalRegisterCopy::<u128, EMMC_CID::Register>::new(bits);
+        let [_, _, name @ ..] = (cid.read(EMMC_CID::PNM) as u64).to_be_bytes();
+        // Counted from 1997 on, and for lack of bits from 2013 on again; cards of before 2010 are rare by now.
+        let year = cid.read(EMMC_CID::MDT_YEAR) as u16;
+        Self {
+            manufacturer: cid.read(EMMC_CID::MID) as u8,
+            oem: [cid.read(EMMC_CID::OID) as u8, 0],
+            name,
+            revision: cid.read(EMMC_CID::PRV) as u8,
+            serial: cid.read(EMMC_CID::PSN) as u32,
+            year: if year < 13 { 2013 + year } else { 1997 + year },
+            month: cid.read(EMMC_CID::MDT_MONTH) as u8,
+        }
+    }
 }
 
 /// Maker, brand, name, revision, serial number and date on one line; what is not printable shows as a dot.
@@ -81,7 +108,7 @@ impl fmt::Display for Cid {
         write!(f, "maker {:#04x}", self.manufacturer)?;
         for (what, text) in [("OEM", &self.oem[..]), ("name", &self.name[..])] {
             write!(f, ", {what} ")?;
-            for &byte in text {
+            for &byte in text.strip_suffix(&[0]).unwrap_or(text) {
                 // The card's own bytes: anything may stand there.
                 let printable = byte.is_ascii_graphic() || byte == b' ';
                 write!(f, "{}", if printable { char::from(byte) } else { '.' })?;
@@ -113,11 +140,7 @@ impl Csd {
         let csd = LocalRegisterCopy::<u128, CSD::Register>::new(bits);
         let version = csd.read(CSD::CSD_STRUCTURE) as u8;
         let capacity_blocks = match (version, csd.read(CSD::READ_BL_LEN)) {
-            // §5.3.2: (C_SIZE + 1) * 2^(C_SIZE_MULT + 2) blocks of 2^READ_BL_LEN bytes.
-            (0, length @ 9..=11) => {
-                let units = csd.read(CSD::V1_C_SIZE) as u64 + 1;
-                units << (csd.read(CSD::C_SIZE_MULT) + 2 + length - 9)
-            }
+            (0, 9..=11) => small_capacity_blocks(&csd),
             // §5.3.3: units of 512 KiB.
             (1, _) => (csd.read(CSD::V2_C_SIZE) as u64 + 1) * 1024,
             _ => return Err(Error::UnknownCsd(version)),
@@ -127,6 +150,62 @@ impl Csd {
             read_only: csd.is_set(CSD::TMP_WRITE_PROTECT) || csd.is_set(CSD::PERM_WRITE_PROTECT),
             has_switch: csd.read(CSD::CCC) & 1 << 10 != 0,
         })
+    }
+}
+
+/// §5.3.2: (C_SIZE + 1) * 2^(C_SIZE_MULT + 2) blocks of 2^READ_BL_LEN bytes, which are 512 to 2048.
+fn small_capacity_blocks(csd: &LocalRegisterCopy<u128, CSD::Register>) -> u64 {
+    let units = csd.read(CSD::V1_C_SIZE) as u64 + 1;
+    units << (csd.read(CSD::C_SIZE_MULT) + 2) << csd.read(CSD::READ_BL_LEN).saturating_sub(9)
+}
+
+/// What of an eMMC's description matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EmmcCsd {
+    /// Of a card that counts bytes.
+    pub capacity_blocks: u64,
+    pub read_only: bool,
+    /// Made to version 4 or later.
+    pub has_ext_csd: bool,
+}
+
+impl Csd {
+    pub(super) fn decode_emmc(bits: u128) -> EmmcCsd {
+        let csd = LocalRegisterCopy::<u128, CSD::Register>::new(bits);
+        EmmcCsd {
+            // Bytes are counted by 32 bits.
+            capacity_blocks: small_capacity_blocks(&csd).min(1 << 23),
+            read_only: csd.is_set(CSD::TMP_WRITE_PROTECT) || csd.is_set(CSD::PERM_WRITE_PROTECT),
+            has_ext_csd: csd.read(CSD::EMMC_SPEC_VERS) >= 4,
+        }
+    }
+}
+
+/// What of an eMMC's extended description matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ExtCsd {
+    pub capacity_blocks: u64,
+    /// At 52 MHz.
+    pub high_speed: bool,
+    pub has_cache: bool,
+    pub cache_on: bool,
+}
+
+impl ExtCsd {
+    pub(super) fn decode(bytes: &[u8; 512]) -> Self {
+        const CACHE_CTRL: usize = 33;
+        const DEVICE_TYPE: usize = 196;
+        const SEC_COUNT: usize = 212;
+        const CACHE_SIZE: usize = 249;
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Self {
+            capacity_blocks: word(SEC_COUNT).into(),
+            high_speed: bytes[DEVICE_TYPE] & 1 << 1 != 0,
+            has_cache: word(CACHE_SIZE) != 0,
+            cache_on: bytes[CACHE_CTRL] & 1 != 0,
+        }
     }
 }
 

@@ -7,33 +7,49 @@
 //! second can be lost. While the bus is slow, each write is followed by a pause of four clocks; at 25 MHz
 //! the way to the device takes longer than that.
 //!
-//! Interrupts are polled: INT_STATUS tells, INT_SIGNAL_ENABLE stays 0. Every wait has an end of its own: the
-//! controller's data time-out counts a clock which on EMMC2 would make it 45 minutes.
+//! A command is started in one place and advanced in one place, by what INT_STATUS tells (`engine.rs`). Interrupts do
+//! that for transfers; a thread that identifies a card does it itself, and sleeps in between (`command.rs`).
+//! INT_SIGNAL_ENABLE names what the command under way is to interrupt for, and nothing after a failure.
 //!
-//! After any error the command and data circuits are reset (§3.10), so that the next command finds them free.
+//! Data go by ADMA2, if the controller can and there is a table for its descriptors, else through the buffer port.
+//!
+//! After any error the command and data circuits are reset (§3.10), so that the next command finds them free: a
+//! thread does that, for the end of a reset interrupts nobody.
 //!
 //! The card-detect bits are not looked at: on the board they are wired to 1.
 //!
 //! # Contexts
-//! Thread, or early boot: each operation waits for the card.
+//! [`Sdhci::start`], [`Sdhci::start_transfer`], [`Sdhci::interrupt`], [`Sdhci::give_up`]: any, they never wait. The
+//! rest: threads, or early boot.
 //!
 //! # References
 //! SD Specifications Part A2, SD Host Controller Simplified Specification 3.00 (the paragraphs here are its own).
 //! Facts on the BCM2711: Linux `sdhci-iproc.c`, U-Boot `bcm2835_sdhci.c`.
+mod adma;
+#[cfg(test)]
+pub(crate) mod bench;
 mod clock;
 mod command;
-#[cfg(test)]
-mod model;
-mod pio;
+mod engine;
+mod error;
+mod port;
 mod regs;
+mod slot;
 #[cfg(test)]
 mod tests;
+mod uhs;
 
-use crate::sd::{Command, Host, HostError, Response, Speed};
 use crate::wait::wait_until;
-use crate::{Io, Reg};
-use embedded_hal::delay::DelayNs;
-use regs::{CAPABILITIES, CLOCK_CONTROL, HOST_CONTROL, HOST_VERSION, INT, INT_STATUS_ENABLE};
+use crate::{DmaBuffer, Io, Reg};
+pub use clock::Timing;
+use engine::Active;
+pub use engine::Step;
+pub use error::{Blame, Error};
+use regs::{
+    CAPABILITIES, CAPABILITIES_1, CLOCK_CONTROL, HOST_CONTROL, HOST_VERSION, INT,
+    INT_STATUS_ENABLE, PRESENT_STATE,
+};
+pub use slot::{Slot, asserts, silence};
 use tock_registers::RegisterLongName;
 use tock_registers::fields::FieldValue;
 
@@ -41,42 +57,72 @@ use tock_registers::fields::FieldValue;
 const VERSION_3_00: u8 = 2;
 /// For a reset (§2.2.16 names none; Linux waits as long).
 const RESET_TIMEOUT_US: u32 = 100_000;
-/// For a stable clock (§3.2.1).
-const CLOCK_TIMEOUT_US: u32 = 150_000;
 const STEP_US: u32 = 10;
+/// Up to here, registers need time between two writes.
+const SLOW_HZ: u32 = 400_000;
 /// The supply's rise, and then 74 clocks or a millisecond (Physical Layer §6.4.1).
 const POWER_UP_US: u32 = 2_000;
 
 /// An SDHCI controller behind its registers.
 #[derive(Debug)]
-pub struct Sdhci<I: Io, D: DelayNs> {
+pub struct Sdhci<I: Io, B: DmaBuffer, S: Slot> {
     io: I,
-    delay: D,
+    slot: S,
+    table: Option<B>,
     firmware_hz: Option<u32>,
     /// The bus clock; 0 while it stands.
     clock_hz: u32,
+    /// ADMA2 is there, and a table for it.
+    dma: bool,
+    /// The board has cut the card's supply, so that 1.8 V can be undone.
+    power_cycled: bool,
+    /// What INT_SIGNAL_ENABLE holds, but for [`silence`].
+    signals: u32,
+    active: Option<Active>,
+    /// A command failed, and nothing was reset since.
+    failed: bool,
 }
 
-impl<I: Io, D: DelayNs> Sdhci<I, D> {
-    /// The controller at `io`. `firmware_hz` is the base clock as the firmware tells it (mailbox clock 1 for the
-    /// Arasan, 12 for EMMC2), if it does. Nothing is touched yet.
-    pub const fn new(io: I, delay: D, firmware_hz: Option<u32>) -> Self {
+impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
+    /// The controller at `io`, with its surroundings `slot`. `table`: memory for descriptors of two words, within the
+    /// controller's reach; without, all goes through the buffer port. `firmware_hz` is the base clock as the firmware
+    /// tells it (mailbox clock 1 for the Arasan, 12 for EMMC2), if it does. Nothing is touched yet.
+    pub const fn new(io: I, table: Option<B>, slot: S, firmware_hz: Option<u32>) -> Self {
         Self {
             io,
-            delay,
+            slot,
+            table,
             firmware_hz,
             clock_hz: 0,
+            dma: false,
+            power_cycled: false,
+            signals: 0,
+            active: None,
+            failed: false,
         }
     }
 
     /// Writes a register, and waits until another write to it cannot overtake this one.
     fn put<N: RegisterLongName>(&mut self, register: &Reg<N>, value: u32) {
         self.io.write32(register.offset, value);
-        match self.clock_hz {
-            0 => self.delay.delay_us(10),
-            hz @ ..=400_000 => self.delay.delay_us(4_000_000_u32.div_ceil(hz)),
-            _ => {}
+        self.settle();
+    }
+
+    /// After a write to a register: another one to it would be lost until then.
+    fn settle(&mut self) {
+        if self.clock_hz <= SLOW_HZ {
+            self.let_settle();
         }
+    }
+
+    /// Out of the way of transfers, which go with a fast clock.
+    #[cold]
+    #[inline(never)]
+    fn let_settle(&mut self) {
+        self.slot.delay_us(match self.clock_hz {
+            0 => 10,
+            hz => 4_000_000_u32.div_ceil(hz),
+        });
     }
 
     fn set<N: RegisterLongName>(&mut self, register: &Reg<N>, fields: FieldValue<u32, N>) {
@@ -85,66 +131,58 @@ impl<I: Io, D: DelayNs> Sdhci<I, D> {
     }
 
     /// Sets reset bits and waits until the controller has cleared them.
-    fn reset(&mut self, which: FieldValue<u32, CLOCK_CONTROL::Register>) -> Result<(), HostError> {
+    fn reset(&mut self, which: FieldValue<u32, CLOCK_CONTROL::Register>) -> Result<(), Error> {
         self.set(&CLOCK_CONTROL, which);
         let io = &self.io;
-        let ended = wait_until(&mut self.delay, RESET_TIMEOUT_US, STEP_US, || {
+        let ended = wait_until(&mut self.slot, RESET_TIMEOUT_US, STEP_US, || {
             !CLOCK_CONTROL.read(io).any_matching_bits_set(which)
         });
+        self.active = None;
         if ended {
+            self.failed = false;
             Ok(())
         } else {
-            Err(HostError::ResetStuck)
+            Err(Error::ResetStuck)
         }
     }
 
-    /// Sets the bus clock to what is nearest below `limit_hz` (§3.2.1, §3.2.3).
-    fn set_clock(&mut self, limit_hz: u32, high_speed: bool) -> Result<u32, HostError> {
-        let caps_mhz = CAPABILITIES
-            .read(&self.io)
-            .read(CAPABILITIES::BASE_CLOCK_MHZ);
-        let base_hz = clock::base_hz(caps_mhz, self.firmware_hz)?;
-        let (n, hz) = clock::divisor(base_hz, limit_hz);
-        self.set(&CLOCK_CONTROL, CLOCK_CONTROL::SD_ENABLE::CLEAR);
-        self.set(
-            &HOST_CONTROL,
-            HOST_CONTROL::HIGH_SPEED.val(high_speed.into()),
-        );
-        self.set(
-            &CLOCK_CONTROL,
-            CLOCK_CONTROL::DIVISOR_LOW.val(n & 0xff)
-                + CLOCK_CONTROL::DIVISOR_HIGH.val(n >> 8)
-                + CLOCK_CONTROL::DATA_TIMEOUT::Longest
-                + CLOCK_CONTROL::INTERNAL_ENABLE::SET,
-        );
-        let io = &self.io;
-        if !wait_until(&mut self.delay, CLOCK_TIMEOUT_US, STEP_US, || {
-            CLOCK_CONTROL
-                .read(io)
-                .is_set(CLOCK_CONTROL::INTERNAL_STABLE)
-        }) {
-            return Err(HostError::ClockStuck);
-        }
-        self.set(&CLOCK_CONTROL, CLOCK_CONTROL::SD_ENABLE::SET);
-        self.clock_hz = hz;
-        Ok(hz)
+    /// Ends whatever is under way, and makes the controller ready for commands; the card may still be busy with it.
+    ///
+    /// # Errors
+    /// [`Error::ResetStuck`].
+    pub fn reset_lines(&mut self) -> Result<(), Error> {
+        self.signal(0);
+        self.reset(CLOCK_CONTROL::RESET_CMD::SET + CLOCK_CONTROL::RESET_DAT::SET)?;
+        self.put(&regs::INT_STATUS, u32::MAX);
+        Ok(())
     }
-}
 
-impl<I: Io, D: DelayNs> Host for Sdhci<I, D> {
-    fn power_up(&mut self) -> Result<(), HostError> {
+    /// Resets the controller, takes the card's power and gives it back at 3.3 V, if the board can, and clocks an idle
+    /// bus of one data line at no more than 400 kHz for 74 clocks and more.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn power_up(&mut self) -> Result<(), Error> {
         let version = HOST_VERSION
             .read(&self.io)
             .read(HOST_VERSION::SPECIFICATION) as u8;
         if version < VERSION_3_00 {
-            return Err(HostError::Version(version));
+            return Err(Error::Version(version));
         }
         self.clock_hz = 0;
         self.reset(CLOCK_CONTROL::RESET_ALL::SET)?;
+        self.power_cycled = self.slot.cycle_power();
         // The reset has cut the supply.
+        let can_adma2 = CAPABILITIES.read(&self.io).is_set(CAPABILITIES::ADMA2);
+        self.dma = can_adma2 && self.table.is_some();
+        let dma_select = if self.dma {
+            HOST_CONTROL::DMA_SELECT::Adma2
+        } else {
+            HOST_CONTROL::DMA_SELECT::Sdma
+        };
         self.set(
             &HOST_CONTROL,
-            HOST_CONTROL::BUS_VOLTAGE::V33 + HOST_CONTROL::BUS_POWER::SET,
+            HOST_CONTROL::BUS_VOLTAGE::V33 + HOST_CONTROL::BUS_POWER::SET + dma_select,
         );
         self.put(
             &INT_STATUS_ENABLE,
@@ -156,44 +194,50 @@ impl<I: Io, D: DelayNs> Host for Sdhci<I, D> {
                 .value,
         );
         self.put(&regs::INT_SIGNAL_ENABLE, 0);
-        self.set_clock(clock::IDENTIFICATION_HZ, false)?;
-        self.delay.delay_us(POWER_UP_US);
+        self.signals = 0;
+        self.set_clock(clock::IDENTIFICATION_HZ, Timing::Default)?;
+        self.slot.delay_us(POWER_UP_US);
         Ok(())
     }
 
-    fn command(&mut self, command: Command) -> Result<Response, HostError> {
-        let result = self.run(command, None);
-        self.recovered(result)
-    }
-
-    fn read(
-        &mut self,
-        command: Command,
-        block_bytes: usize,
-        data: &mut [u8],
-    ) -> Result<Response, HostError> {
-        let result = self.read_by_pio(command, block_bytes, data);
-        self.recovered(result)
-    }
-
-    fn write(&mut self, command: Command, data: &[u8]) -> Result<Response, HostError> {
-        let result = self.write_by_pio(command, data);
-        self.recovered(result)
-    }
-
-    fn set_four_lines(&mut self) {
+    /// Uses four data lines from now on.
+    pub fn set_four_lines(&mut self) {
         self.set(&HOST_CONTROL, HOST_CONTROL::DATA_WIDTH::FourLines);
     }
 
-    fn has_high_speed(&self) -> bool {
-        CAPABILITIES.read(&self.io).is_set(CAPABILITIES::HIGH_SPEED)
+    /// Can controller and board do this?
+    pub fn can(&self, timing: Timing) -> bool {
+        let more = CAPABILITIES_1.read(&self.io);
+        match timing {
+            Timing::Default => true,
+            Timing::High => CAPABILITIES.read(&self.io).is_set(CAPABILITIES::HIGH_SPEED),
+            Timing::Sdr25 => self.power_cycled,
+            Timing::Sdr50 => self.power_cycled && more.is_set(CAPABILITIES_1::SDR50),
+            Timing::Ddr50 => self.power_cycled && more.is_set(CAPABILITIES_1::DDR50),
+        }
     }
 
-    fn set_speed(&mut self, speed: Speed) -> Result<u32, HostError> {
-        self.set_clock(clock::limit_hz(speed), speed == Speed::High)
+    /// Is the slot's write-protect switch set?
+    pub fn is_write_protected(&self) -> bool {
+        let lines = PRESENT_STATE.read(&self.io);
+        !lines.is_set(PRESENT_STATE::WRITE_ENABLED)
     }
 
-    fn delay_us(&mut self, us: u32) {
-        self.delay.delay_us(us);
+    /// Do the data of transfers go by DMA?
+    pub const fn has_dma(&self) -> bool {
+        self.dma
+    }
+
+    /// How many segments of at most 64 KiB a transfer may have; by the buffer port, as many as it has.
+    pub fn max_segments(&mut self) -> usize {
+        match &mut self.table {
+            Some(table) if self.dma => adma::room(table),
+            _ => usize::MAX,
+        }
+    }
+
+    /// Does nothing for so long.
+    pub fn delay_us(&mut self, us: u32) {
+        self.slot.delay_us(us);
     }
 }

@@ -1,286 +1,179 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The controller's driver, and a card above it, against the models.
-use super::model::{CAPS_EMMC2, CAPS_QEMU, Controller, Fault};
+//! The controller's driver alone: commands that a thread waits for, and a controller that is out of order.
+use super::bench::{Bench, BenchSlot, Data, Event, Host, Lie};
 use super::*;
-use crate::sd::model::{CardModel, Make};
-use crate::sd::{Card, Error, ResponseKind};
+use crate::sd::{Command, ResponseKind};
 use crate::testing::Clock;
-use std::vec;
-use std::vec::Vec;
+use embedded_hal::delay::DelayNs;
 
-type Slot<'a> = Sdhci<&'a Controller<'a>, &'a Clock>;
+const STATUS: u8 = 13;
+const SELECT: u8 = 7;
 
-/// QEMU's answer: not to be believed.
-const FIRMWARE_HZ: Option<u32> = Some(700_000_000);
-const STATUS: Command = Command::new(13, 0, ResponseKind::R1);
-
-/// Runs `test` with a controller that has been powered up, and a card that has not been spoken to.
-fn with(make: Make, test: impl FnOnce(&Controller<'_>, &CardModel, &Clock)) {
-    let (card, clock) = (CardModel::new(make), Clock::default());
-    test(&Controller::new(&card, &clock, CAPS_EMMC2), &card, &clock);
-}
-
-fn up<'a>(controller: &'a Controller<'a>, clock: &'a Clock) -> Card<Slot<'a>> {
-    let host = Sdhci::new(controller, clock, FIRMWARE_HZ);
-    Card::init(host)
-        .map_err(|(error, _)| error)
-        .expect("comes up")
-}
-
-fn init_error<'a>(controller: &'a Controller<'a>, clock: &'a Clock) -> Error {
-    Card::init(Sdhci::new(controller, clock, FIRMWARE_HZ))
-        .err()
-        .expect("fails")
-        .0
-}
-
-#[test]
-fn each_card_is_brought_up_written_and_read_on_each_controller() {
-    for (caps, make, clock_hz) in [
-        (CAPS_EMMC2, Make::SDHC, 50_000_000),
-        (CAPS_EMMC2, Make::SDSC, 25_000_000),
-        (CAPS_EMMC2, Make::OLD, 25_000_000),
-        (CAPS_QEMU, Make::SDHC, 26_000_000),
-        (CAPS_QEMU, Make::SDSC, 13_000_000),
-        (CAPS_EMMC2 & !(1 << 21), Make::SDHC, 25_000_000),
-    ] {
-        let (model, clock) = (CardModel::new(make), Clock::default());
-        let controller = Controller::new(&model, &clock, caps);
-        let mut card = up(&controller, &clock);
-        assert_eq!(card.info().clock_hz, clock_hz);
-        assert_eq!(controller.bus_hz(), clock_hz);
-        for (lba, blocks) in [(0, 1), (5, 9), (100, 2049)] {
-            let data: Vec<u8> = (0..blocks * 512).map(|i| (i ^ i >> 8) as u8).collect();
-            card.write_blocks(lba, &data).unwrap();
-            let mut back = vec![0; data.len()];
-            card.read_blocks(lba, &mut back).unwrap();
-            assert!(back == data);
-        }
-        assert!(clock.now_us() < 100_000);
-        // Once more, from the state that it is in now.
-        assert_eq!(up(&controller, &clock).info().clock_hz, clock_hz);
-    }
-}
-
-#[test]
-fn an_empty_slot_is_told_soon() {
-    with(
-        Make {
-            silent: true,
-            ..Make::SDHC
-        },
-        |controller, _, clock| {
-            assert_eq!(init_error(controller, clock), Error::NoCard);
-            assert!(clock.now_us() < 20_000, "{}", clock.now_us());
-        },
-    );
-}
-
-#[test]
-fn a_card_that_stays_busy_in_acmd41_is_told_in_time() {
-    with(
-        Make {
-            not_ready: u32::MAX,
-            ..Make::SDHC
-        },
-        |controller, _, clock| {
-            assert_eq!(init_error(controller, clock), Error::NotReady);
-            assert!(clock.now_us() < 1_200_000, "{}", clock.now_us());
-        },
-    );
-}
-
-#[test]
-fn stuck_hardware_is_told_and_not_waited_for() {
-    for (fault, cause, limit_us) in [
-        (Fault::Reset, HostError::ResetStuck, 110_000),
-        (Fault::Clock, HostError::ClockStuck, 160_000),
-    ] {
-        with(Make::SDHC, |controller, _, clock| {
-            controller.fail(fault, u32::MAX);
-            assert_eq!(init_error(controller, clock), Error::Host(cause));
-            assert!(clock.now_us() < limit_us);
-        });
-    }
-    for (fault, cause, limit_us) in [
-        (Fault::Inhibit, HostError::InhibitStuck, 1_010_000),
-        (Fault::Command(0), HostError::CommandStuck, 110_000),
-    ] {
-        with(Make::SDHC, |controller, _, clock| {
-            controller.fail(fault, u32::MAX);
-            let error = Error::Bus { command: 0, cause };
-            assert_eq!(init_error(controller, clock), error);
-            assert!(clock.now_us() < limit_us);
-        });
-    }
-}
-
-#[test]
-fn a_reset_that_sticks_after_an_error_is_the_worse_error() {
-    with(Make::SDHC, |controller, _, clock| {
-        let mut host = Sdhci::new(controller, clock, None);
-        host.power_up().unwrap();
-        controller.fail(Fault::Reset, u32::MAX);
-        assert_eq!(host.command(STATUS), Err(HostError::ResetStuck)); // the card is idle: no response
-    });
-}
-
-#[test]
-fn what_is_no_controller_of_this_kind_is_refused() {
-    with(Make::SDHC, |controller, _, clock| {
-        controller.version.set(0x9901_0000);
-        assert_eq!(
-            init_error(controller, clock),
-            Error::Host(HostError::Version(1))
-        );
-    });
-    let (card, clock) = (CardModel::new(Make::SDHC), Clock::default());
-    let controller = Controller::new(&card, &clock, 0);
-    let error = Card::init(Sdhci::new(&controller, &clock, None))
-        .err()
-        .unwrap()
-        .0;
-    assert_eq!(error, Error::Host(HostError::NoBaseClock));
+/// A controller whose card is in the transfer state, and the card's address.
+fn host(bench: &Bench) -> (Host<'_>, u32) {
+    let card = crate::sd::Card::init(bench.host());
+    let card = card.map_err(|(error, _)| error).expect("comes up");
+    let address = bench.last(SELECT).unwrap();
+    (card.into_host(), address)
 }
 
 #[test]
 fn each_error_of_a_command_is_told_apart_and_recovered_from() {
-    with(Make::SDHC, |controller, _, clock| {
-        let mut card = up(controller, clock);
-        let address = u32::from(crate::sd::model::RCA) << 16;
-        let status = Command::new(13, address, ResponseKind::R1);
-        let mut host = Sdhci::new(controller, clock, None);
-        for (bits, error) in [
-            (1 << 16, HostError::NoResponse),
-            (1 << 17, HostError::CommandCrc),
-            (1 << 16 | 1 << 17, HostError::CommandCrc),
-            (1 << 18, HostError::CommandEndBit),
-            (1 << 19, HostError::CommandIndex),
-            (1 << 23, HostError::Unexpected(0x80)),
-        ] {
-            controller.fail(Fault::CommandError(13, bits | 1), 1);
-            assert_eq!(host.command(status), Err(error));
-            assert_eq!(host.command(status).unwrap().short() >> 9 & 0xf, 4);
-        }
-        card.read_blocks(0, &mut [0; 512]).unwrap();
-    });
-}
-
-/// What a read of three blocks, or a write, comes to with `fault` so many times.
-fn transfer_under(fault: Fault, times: u32, write: bool) -> (Result<(), Error>, usize) {
-    let mut out = None;
-    with(Make::SDHC, |controller, model, clock| {
-        let mut card = up(controller, clock);
-        let mut data = vec![7; 3 * 512];
-        controller.fail(fault, times);
-        let result = match write {
-            true => card.write_blocks(3, &data),
-            false => card.read_blocks(3, &mut data),
-        };
-        out = Some((result, model.count(if write { 25 } else { 18 })));
-        // Whatever happened, the next transfer works.
-        if result.is_ok() || times < 9 {
-            card.write_blocks(8, &data).unwrap();
-            assert_eq!(model.block(10), data[1024..]);
-        }
-    });
-    out.unwrap()
-}
-
-#[test]
-fn each_error_of_the_data_is_survived_twice_and_then_told() {
-    for write in [false, true] {
-        let command = if write { 25 } else { 18 };
-        for (bits, cause) in [
-            (0, HostError::DataTimeout),
-            (1 << 20, HostError::DataTimeout),
-            (1 << 21, HostError::DataCrc),
-            (1 << 22, HostError::DataEndBit),
-        ] {
-            // Silence costs a second each time: once is enough.
-            for block in if bits == 0 { 1..2 } else { 0..3 } {
-                let fault = Fault::Data(block, bits);
-                assert_eq!(transfer_under(fault, 2, write), (Ok(()), 3));
-                let error = Err(Error::Bus { command, cause });
-                assert_eq!(transfer_under(fault, 3, write), (error, 3));
-            }
-        }
-        let end = Fault::End(1 << 24, true);
-        assert_eq!(transfer_under(end, 2, write), (Ok(()), 3));
-        let error = Err(Error::Bus {
-            command,
-            cause: HostError::AutoCommand,
-        });
-        assert_eq!(transfer_under(end, 3, write), (error, 3));
-        // A response lost on the way to a transfer.
-        let lost = Fault::CommandError(command, 1 << 16);
-        assert_eq!(transfer_under(lost, 2, write), (Ok(()), 1));
+    let bench = Bench::sdhc();
+    let (mut host, address) = host(&bench);
+    let status = Command::new(STATUS, address, ResponseKind::R1);
+    for (bits, error) in [
+        (1 << 16, Error::NoResponse),
+        (1 << 17, Error::CommandCrc),
+        (1 << 16 | 1 << 17, Error::CommandCrc),
+        (1 << 18, Error::CommandEndBit),
+        (1 << 19, Error::CommandIndex),
+        (1 << 23, Error::Unexpected(0x80)),
+        (0, Error::CommandStuck),
+    ] {
+        bench.force(Event::instead_of(STATUS, bits));
+        let before_us = bench.clock.now_us();
+        assert_eq!(host.command(status), Err(error));
+        assert!(bench.clock.now_us() - before_us < 101_000);
+        assert_eq!(host.command(status).unwrap().short() >> 9 & 0xf, 4);
     }
-}
-
-#[test]
-fn transfer_complete_outweighs_a_data_timeout_but_no_other_error() {
-    assert_eq!(
-        transfer_under(Fault::End(1 << 20, true), 1, false),
-        (Ok(()), 1)
-    );
-    assert_eq!(
-        transfer_under(Fault::End(1 << 20, false), 1, false),
-        (Ok(()), 2)
-    );
-    assert_eq!(
-        transfer_under(Fault::End(1 << 20 | 1 << 21, true), 1, false),
-        (Ok(()), 2)
-    );
+    assert!(bench.strays().is_empty(), "{:?}", bench.strays());
 }
 
 #[test]
 fn busy_ends_by_event_or_by_the_lines_or_is_given_up() {
-    with(Make::SDHC, |controller, _, clock| {
-        controller.fail(Fault::BusyWithoutEvent, u32::MAX);
-        up(controller, clock);
-        assert!(clock.now_us() < 100_000);
+    let bench = Bench::sdhc();
+    let deselected =
+        |host: &mut Host<'_>| host.command(Command::new(SELECT, 0, ResponseKind::None));
+    let (mut host, address) = host(&bench);
+    let select = Command::new(SELECT, address, ResponseKind::R1b);
+    let no_event = Lie {
+        after: Some(SELECT),
+        ..Lie::of(0x30, !(1 << 1), 0)
+    };
+    deselected(&mut host).unwrap();
+    host.command(select).unwrap();
+    // The event does not come.
+    deselected(&mut host).unwrap();
+    bench.tell(no_event);
+    let before_us = bench.clock.now_us();
+    host.command(select).unwrap();
+    assert!(bench.clock.now_us() - before_us < 2_000);
+    // Neither it, nor do the lines tell an end.
+    deselected(&mut host).unwrap();
+    bench.tell(Lie {
+        after: Some(SELECT),
+        ..Lie::of(0x24, !(1 << 20), 0)
     });
-    with(Make::SDHC, |controller, _, clock| {
-        controller.fail(Fault::Busy, u32::MAX);
-        let error = Error::Bus {
-            command: 7,
-            cause: HostError::Busy,
-        };
-        assert_eq!(init_error(controller, clock), error);
-        assert!(clock.now_us() < 1_200_000);
-    });
+    assert_eq!(host.command(select), Err(Error::Busy));
+    let took_us = bench.clock.now_us() - before_us;
+    assert!((1_000_000..1_100_000).contains(&took_us), "{took_us}");
 }
 
 #[test]
-fn only_whole_blocks_go_to_the_controller() {
-    with(Make::SDHC, |controller, _, clock| {
-        up(controller, clock);
-        let mut host = Sdhci::new(controller, clock, None);
-        let mut data = vec![0; 65_536 * 8];
-        let read = Command::new(18, 0, ResponseKind::R1);
-        for (block_bytes, bytes) in [
-            (512, 0),
-            (512, 513),
-            (0, 8),
-            (6, 12),
-            (4096, 4096),
-            (8, 65_536 * 8),
-        ] {
-            let error = Err(HostError::Length { bytes });
-            assert_eq!(host.read(read, block_bytes, &mut data[..bytes]), error);
-        }
-        assert_eq!(
-            host.write(read, &data[..100]),
-            Err(HostError::Length { bytes: 100 })
-        );
-    });
+fn lines_that_stay_in_use_are_told() {
+    let bench = Bench::sdhc();
+    let (mut host, address) = host(&bench);
+    let status = Command::new(STATUS, address, ResponseKind::R1);
+    bench.tell(Lie::of(0x24, !0, 1));
+    assert_eq!(host.command(status), Err(Error::InhibitStuck));
+    bench.behave();
+    // The data lines in use are no hindrance to a question, but to a block.
+    bench.tell(Lie::of(0x24, !0, 2));
+    host.command(status).unwrap();
+    let switch = Command::new(6, 0x00ff_ffff, ResponseKind::R1);
+    assert_eq!(
+        host.read_block(switch, &mut [0; 64]),
+        Err(Error::InhibitStuck)
+    );
+}
+
+#[test]
+fn a_controller_that_ends_before_the_blocks_are_through_is_not_believed() {
+    let bench = Bench::sdhc();
+    let (host, address) = host(&bench);
+    drop(host);
+    let mut host = bench.host_by_port();
+    let mut data = Data::read(&bench, 0, 20);
+    host.start_transfer(Command::new(18, 0, ResponseKind::R1), &mut data)
+        .unwrap();
+    assert_eq!(host.interrupt(&mut data), Step::Going);
+    bench.tell(Lie::of(0x30, !0, 1 << 1));
+    assert_eq!(host.interrupt(&mut data), Step::Failed(Error::Short(4)));
+    bench.behave();
+    let again = host.start(Command::new(STATUS, address, ResponseKind::R1));
+    assert_eq!(again, Err(Error::NotRecovered));
+    host.reset_lines().unwrap();
+}
+
+#[test]
+fn the_port_is_read_only_while_it_is_ready() {
+    let bench = Bench::sdhc();
+    drop(host(&bench));
+    let mut host = bench.host_by_port();
+    let mut data = Data::read(&bench, 0, 2);
+    let read = Command::new(18, 0, ResponseKind::R1);
+    host.start_transfer(read, &mut data).unwrap();
+    bench.tell(Lie::of(0x24, !(1 << 11), 0).times(1));
+    assert_eq!(host.interrupt(&mut data), Step::Going);
+    assert_eq!(bench.port_words.get(), 0);
+}
+
+#[test]
+fn events_of_nobodys_command_are_acknowledged_and_forgotten() {
+    let bench = Bench::sdhc();
+    let (mut host, address) = host(&bench);
+    let mut data = Data::read(&bench, 0, 1);
+    let status = Command::new(STATUS, address, ResponseKind::R1);
+    host.start(status).unwrap();
+    assert!(matches!(host.interrupt(&mut data), Step::Done(_)));
+    bench.write32(0x50, 1 << 16);
+    assert!(bench.line.get());
+    assert_eq!(host.interrupt(&mut data), Step::NotMine);
+    assert!(!bench.line.get());
+    assert_eq!(host.give_up(&mut data), Step::NotMine);
+}
+
+/// Wakes up at once, always, for nothing.
+struct Restless<'a>(&'a Clock);
+
+impl DelayNs for Restless<'_> {
+    fn delay_ns(&mut self, ns: u32) {
+        let mut clock = self.0;
+        clock.delay_ns(ns);
+    }
+}
+
+impl Slot for Restless<'_> {
+    fn wait_event(&mut self, _: u32, arm: impl FnOnce()) -> bool {
+        arm();
+        true
+    }
+}
+
+#[test]
+fn who_is_woken_up_for_nothing_gives_up_in_the_end() {
+    let bench = Bench::sdhc();
+    drop(host(&bench));
+    let table = Some(bench.memory.buffer(2));
+    let mut host = Sdhci::new(&bench, table, Restless(&bench.clock), None);
+    host.power_up().unwrap();
+    assert!(!host.can(Timing::Sdr25));
+    bench.force(Event::instead_of(8, 0));
+    let command = Command::new(8, 0x1aa, ResponseKind::R7);
+    assert_eq!(host.command(command), Err(Error::CommandStuck));
+    assert_eq!(host.lower_signal_voltage(), Err(Error::VoltageSwitch));
 }
 
 #[test]
 fn a_host_that_waits_really_waits() {
-    with(Make::SDHC, |controller, _, clock| {
-        Sdhci::new(controller, clock, None).delay_us(1_234);
-        assert_eq!(clock.now_us(), 1_234);
-    });
+    let bench = Bench::sdhc();
+    Sdhci::new(
+        &bench,
+        None::<crate::testing::TwoCopies<'_>>,
+        BenchSlot(&bench),
+        None,
+    )
+    .delay_us(1_234);
+    assert_eq!(bench.clock.now_us(), 1_234);
 }

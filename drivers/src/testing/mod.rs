@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the host tests of every driver share: a plain register file with a log.
+//! What the host tests of every driver share: a plain register file with a log, a clock, memory with two truths.
+mod memory;
+
 use crate::Io;
 use core::cell::{Cell, RefCell};
 use embedded_hal::delay::DelayNs;
 use std::collections::BTreeMap;
 use std::vec::Vec;
+
+pub(crate) use memory::{Forgets, Memory, TwoCopies};
 
 /// Registers that keep what is written, and remember every write in order.
 #[derive(Default)]
@@ -45,6 +49,16 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// Nanoseconds of pause so far.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    /// It is `now_ns` now, at least.
+    pub(crate) fn move_to_ns(&self, now_ns: u64) {
+        self.now_ns.set(self.now_ns.get().max(now_ns));
+    }
+
     /// Microseconds of pause so far.
     pub(crate) fn now_us(&self) -> u64 {
         self.now_ns.get() / 1_000
