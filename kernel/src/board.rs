@@ -4,6 +4,7 @@
 //! Filled on the first CPU before the others run, read by all.
 use crate::cmdline::Options;
 pub use crate::cmdline::{CpuOff, OnPanic};
+use crate::dma::Words;
 use crate::klog;
 use crate::lock_order;
 use crate::thread::{ThreadCx, ThreadDelay};
@@ -11,9 +12,8 @@ use bsp::fdt::Board;
 use bsp::map;
 use bsp::mmio::Mmio;
 use bsp::start::Boot;
-use bsp::vc::MailboxBuffer;
-use core::sync::atomic::{AtomicU32, Ordering};
-use drivers::mailbox::Mailbox;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use drivers::mailbox::{BUFFER_WORDS, Mailbox};
 use log::{info, warn};
 use spin::Once;
 use sync::domain::{Before, Cx, MaySleep};
@@ -28,11 +28,13 @@ struct Machine {
 
 static MACHINE: Once<Machine> = Once::new();
 static FIRMWARE_REVISION: AtomicU32 = AtomicU32::new(0);
+/// A CPU that PSCI switched off did not come back.
+static PSCI_LOSES_CPUS: AtomicBool = AtomicBool::new(false);
 
 /// Revisions below this are no build times: an emulator's constant. The Pi 4 is of 2019.
 const FIRST_REAL_REVISION: u32 = 1_500_000_000;
 
-type PropertyMailbox = Mailbox<Mmio, MailboxBuffer, ThreadDelay>;
+type PropertyMailbox = Mailbox<Mmio, Words, ThreadDelay>;
 
 static MAILBOX: KMutex<Option<PropertyMailbox>, lock_order::Mailbox> = KMutex::new(None);
 
@@ -76,8 +78,17 @@ pub fn is_emulated() -> bool {
     FIRMWARE_REVISION.load(Ordering::Relaxed) < FIRST_REAL_REVISION
 }
 
+/// PSCI switches CPUs off and not on again, whatever the command line says.
+pub fn park_from_now_on() {
+    // ORDERING: with nobody; a flag of its own, set and read under the lock of `smp`, or before a CPU leaves under it.
+    PSCI_LOSES_CPUS.store(true, Ordering::Relaxed);
+}
+
 /// How a CPU goes off here.
 pub fn cpu_off() -> CpuOff {
+    if PSCI_LOSES_CPUS.load(Ordering::Relaxed) {
+        return CpuOff::Park;
+    }
     let guess = if is_emulated() {
         CpuOff::Park
     } else {
@@ -92,10 +103,16 @@ pub fn mailbox<K: Before<lock_order::Mailbox> + MaySleep, R>(
     ask: impl FnOnce(&mut PropertyMailbox) -> Result<R, drivers::mailbox::Error>,
 ) -> Option<R> {
     let (mut mailbox, _) = MAILBOX.enter(cx);
-    // SAFETY: the mailbox's registers and its one buffer; the lock makes this the only user.
-    let mailbox = mailbox.get_or_insert_with(|| unsafe {
-        Mailbox::new(Mmio::new(map::MAILBOX), MailboxBuffer::take(), ThreadDelay)
-    });
+    if mailbox.is_none() {
+        let buffer = Words::new(BUFFER_WORDS, map::VC_BUS_ALIAS).ok()?;
+        // SAFETY: the mailbox's registers; the lock makes this the only user.
+        *mailbox = Some(Mailbox::new(
+            unsafe { Mmio::new(map::MAILBOX) },
+            buffer,
+            ThreadDelay,
+        ));
+    }
+    let mailbox = mailbox.as_mut()?;
     ask(mailbox).map_err(|error| info!("mailbox: {error}")).ok()
 }
 

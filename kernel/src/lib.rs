@@ -9,9 +9,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bio;
 pub mod cmdline;
 pub mod console;
-pub mod disk;
+pub mod dma;
 pub mod dmesg;
 pub mod fs;
 pub mod memory;
@@ -26,6 +27,8 @@ pub mod callout;
 pub mod cpu;
 #[cfg(target_os = "none")]
 mod demo;
+#[cfg(target_os = "none")]
+mod diskload;
 #[cfg(target_os = "none")]
 mod findings;
 #[cfg(target_os = "none")]

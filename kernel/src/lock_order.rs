@@ -54,6 +54,12 @@ sync::lock_order! {
     bio {
         /// One legacy handler of the domain at a time.
         LegacyBio,
+        /// A block device's queue and the device.
+        BioQueue,
+        /// The ends of a device's transfers.
+        BioDone,
+        /// That the card's controller has interrupted, for who waits for that.
+        CardEvent,
         /// What a check shares among threads.
         TrialBio,
         /// The torture's.

@@ -7,9 +7,14 @@
 //! the callouts and leaves: through PSCI `CPU_OFF`, or, where the firmware could not start it again, into a loop in the
 //! kernel with interrupts masked (parked).
 //!
-//! Parked it is under a spin table, which has no way back, and under TF-A on QEMU, which ignores the write to
-//! RMR_EL3 by which BL31 resets a core. The command line decides (`cpuoff=psci|park`), else the firmware's revision
-//! does: the emulator's mailbox answers a small constant where a board answers the time of its build.
+//! Parked it is under a spin table, which has no way back, and under TF-A on a QEMU without the device pack, which
+//! ignores the write to RMR_EL3 by which BL31 resets a core. No register shows that before a core is lost to it. So
+//! the command line decides (`cpuoff=psci|park`; `make run` says psci where the pack is there), else the firmware's
+//! revision does: the emulator's mailbox answers a small constant where a board answers the time of its build. Once a
+//! core that PSCI switched off did not come back, the others are parked.
+//!
+//! BL31 calls a core off shortly before it is: the core then still has to reset itself and to clear its mailbox, and a
+//! `CPU_ON` before that is lost for good. [`stop`] returns only after [`SETTLE_NS`] more.
 use crate::board::{self, CpuOff};
 use crate::cpu::{self, CPUS, CpuSet, CpuState};
 use crate::intr::SourceError;
@@ -25,6 +30,9 @@ use sync::kmutex::KMutex;
 
 /// How long a CPU may take to come or go.
 const PATIENCE_NS: u64 = 1_000_000_000;
+/// How long a core may take from "off" to where a `CPU_ON` finds it: microseconds on a board, a busy host's time
+/// slices in QEMU (10 ms were too few).
+const SETTLE_NS: u64 = 100_000_000;
 
 /// One CPU comes or goes at a time.
 static CHANGE: KMutex<(), lock_order::Change> = KMutex::new(());
@@ -66,9 +74,11 @@ impl fmt::Display for CpuError {
             CpuError::Refused(n, error) => write!(f, "the firmware refused for CPU {n}: {error}"),
             CpuError::NoAnswer(n) => {
                 write!(f, "CPU {n} did not answer within 1 s")?;
-                match board::cpu_off() {
-                    CpuOff::Psci => write!(f, " (QEMU cannot restart a core: cpuoff=park there)"),
-                    CpuOff::Park => Ok(()),
+                match (cpu::cpu(*n).state(), board::cpu_off()) {
+                    (CpuState::Off, CpuOff::Park) => {
+                        write!(f, ": PSCI does not restart it; CPUs are parked from now on")
+                    }
+                    _ => Ok(()),
                 }
             }
         }
@@ -124,7 +134,11 @@ pub fn start<K: Before<lock_order::Change>>(cx: &mut Cx<K>, n: usize) -> Result<
             unsafe { power::start_cpu(method, n) }.map_err(|error| CpuError::Refused(n, error))?;
         }
     }
-    wait_for(&mut cx, n, |state| state == CpuState::Online)?;
+    let came = wait_for(&mut cx, n, |state| state == CpuState::Online);
+    if came.is_err() && target.state() == CpuState::Off {
+        board::park_from_now_on();
+    }
+    came?;
     Ok(intr::come_back(&mut cx, n)?)
 }
 
@@ -158,6 +172,7 @@ pub fn stop<K: Before<lock_order::Change>>(cx: &mut Cx<K>, n: usize) -> Result<(
             }
             thread::sleep_until(&mut cx, now_ns() + 100_000);
         }
+        thread::sleep_until(&mut cx, now_ns() + SETTLE_NS);
     }
     Ok(())
 }

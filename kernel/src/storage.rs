@@ -1,147 +1,112 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The SD card: found on one of the two controllers, read by polling in thread context, mounted at `/boot`.
+//! The disks that there are, and what of them is mounted: the card's first partition at `/boot`, others as the user says.
+//!
+//! A thread, the *syncer*, writes what has changed every [`SYNC_NS`]. Only `sync`, `umount`, `reboot` and `poweroff` also
+//! have the media say that all is well.
 //!
 //! # Contexts
 //! Threads only: every lock in here is adaptive.
-use crate::board;
-use crate::disk::mbr::{self, Table};
-use crate::disk::{BlockDevice, DiskError, Partition, SECTOR_BYTES};
+use crate::bio::Partition;
+use crate::bio::card::{self, Card};
+use crate::bio::disk::{Disk, Medium};
+use crate::bio::ramdisk::RamDisk;
+use crate::bio::request::{Op, Transfer};
+use crate::bio::table::{Table, TableError};
+use crate::cpu::CpuSet;
+use crate::dma::Buffer;
 use crate::fs::Mounts;
-use crate::lock_order;
-use crate::thread::{self, ThreadCx, ThreadDelay};
+use crate::lock_order::{self, BioDone, BioQueue};
+use crate::thread::{self, PRIORITY_SYSTEM, ThreadCx};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use bsp::map;
-use bsp::mmio::Mmio;
 use bsp::timer::now_ns;
-use drivers::mailbox::{Clock, ExpanderPin, PowerDomain};
-use drivers::sd::{self, Card, Info};
-use drivers::sdhci::Sdhci;
-use log::{debug, info, warn};
-use sync::domain::{Before, Cx, MaySleep};
+use drivers::sd::Info;
+use log::{info, warn};
+use sync::domain::{Before, Cx, MaySleep, MayWake};
 use sync::kmutex::KMutex;
 
-type SdCard = Card<Sdhci<Mmio, ThreadDelay>>;
-
-/// How long the signals' regulator takes to settle (device tree: `regulator-settling-time-us`).
-const IO_VOLTAGE_NS: u64 = 5_000_000;
 /// Name of the boot partition's mount point.
 const BOOT: &str = "boot";
+/// How often changes are written, if nobody asks for it earlier.
+const SYNC_NS: u64 = 5_000_000_000;
+/// The most pages of a volume's cache: 8 MiB.
+const CACHE_PAGES: usize = 2048;
 
 /// What is mounted.
 pub static MOUNTS: KMutex<Mounts, lock_order::Mounts> = KMutex::new(Mounts::new());
 
-static DISK: KMutex<Option<Disk>, lock_order::Disk> = KMutex::new(None);
+static DISKS: KMutex<Disks, lock_order::Disk> = KMutex::new(Disks {
+    card: None,
+    ram: None,
+});
+
+/// The media that there are.
+pub struct Disks {
+    /// The card.
+    pub card: Option<CardDisk>,
+    /// The RAM disk.
+    pub ram: Option<Medium>,
+}
 
 /// The card that was found.
-pub struct Disk {
+pub struct CardDisk {
     /// Where: the controller's name.
     pub controller: &'static str,
     /// What the card says of itself.
     pub info: Info,
+    /// Its sectors.
+    pub medium: Medium,
     /// Its partition table, or why there is none.
     pub table: Result<Table, String>,
 }
 
-/// A handle on the card; reads take turns.
-struct Handle {
-    card: Arc<KMutex<SdCard, lock_order::Card>>,
-    sectors: u64,
+/// Lets `look` see the disks.
+pub fn with_disks<R>(
+    cx: &mut ThreadCx,
+    look: impl FnOnce(&Disks, &mut Cx<lock_order::Disk>) -> R,
+) -> R {
+    let (disks, mut cx) = DISKS.enter(cx);
+    look(&disks, &mut cx)
 }
 
-impl BlockDevice for Handle {
-    fn sectors(&self) -> u64 {
-        self.sectors
-    }
-
-    fn read(&mut self, lba: u64, buf: &mut [u8]) -> Result<(), DiskError> {
-        // SAFETY: it leads to the card's lock; who reads a block device holds no more than the mounted volumes.
-        let mut cx = unsafe { thread::boundary() };
-        let (mut card, _) = self.card.enter(&mut cx);
-        card.read_blocks(lba, buf).map_err(|error| match error {
-            sd::Error::OutOfRange {
-                lba,
-                blocks,
-                capacity_blocks,
-            } => DiskError::OutOfRange {
-                lba,
-                count: blocks,
-                sectors: capacity_blocks,
-            },
-            sd::Error::PartialBlock { bytes } => DiskError::Misaligned { bytes },
-            sd::Error::NoCard => DiskError::Removed,
-            error => {
-                warn!("card: {error}");
-                match error.blame() {
-                    sd::Blame::Medium => DiskError::Medium { lba },
-                    _ => DiskError::Device("the controller does not work; see dmesg"),
-                }
-            }
-        })
-    }
-}
-
-/// The two controllers: the board's slot first, for there the other is the WiFi's.
-fn controllers() -> [(&'static str, usize, Clock); 2] {
-    [
-        ("EMMC2", map::SDHCI_EMMC2, Clock::Emmc2),
-        ("Arasan", map::SDHCI_ARASAN, Clock::Emmc),
-    ]
-}
-
-/// The slot's supply on, and its signals at 3.3 V. The firmware left it so, unless another system ran since.
-fn power_slot<K: Before<lock_order::Mailbox> + MaySleep>(cx: &mut Cx<K>) {
-    board::mailbox(cx, |m| m.power_on(PowerDomain::SdCard));
-    if !board::is_emulated() {
-        // QEMU's firmware has no expander. Not every board can switch the supply: a refusal is no reason to stop.
-        board::mailbox(cx, |m| m.set_expander_pin(ExpanderPin::SdIoSel1V8, false));
-        board::mailbox(cx, |m| m.set_expander_pin(ExpanderPin::SdPowerOn, true));
-        thread::sleep_until(cx, now_ns() + IO_VOLTAGE_NS);
-    }
-}
-
-fn find_card<K: Before<lock_order::Mailbox> + MaySleep>(
-    cx: &mut Cx<K>,
-) -> Result<(&'static str, SdCard), String> {
-    power_slot(cx);
-    for (name, base, clock) in controllers() {
-        let hz = board::mailbox(cx, |m| m.clock_rate_hz(clock)).filter(|hz| *hz != 0);
-        // SAFETY: the controller's block; `DISK`'s lock is held, and an earlier card's driver was dropped.
-        let host = Sdhci::new(unsafe { Mmio::new(base) }, ThreadDelay, hz);
-        match Card::init(host) {
-            Ok(card) => return Ok((name, card)),
-            Err((sd::Error::NoCard, _)) => debug!("{name}: no card"),
-            Err((error, _)) => return Err(format!("card on {name}: {error}")),
-        }
-    }
-    Err("no card in either slot (EMMC2, Arasan)".to_string())
+/// The medium of the disk of that name: `card`, `ram`.
+///
+/// # Errors
+/// A sentence: there is no such disk.
+pub fn medium(cx: &mut ThreadCx, name: &str) -> Result<Medium, String> {
+    let (disks, _) = DISKS.enter(cx);
+    let (medium, remedy) = match name {
+        "card" => (
+            disks.card.as_ref().map(|card| &card.medium),
+            "mount looks for one",
+        ),
+        "ram" => (disks.ram.as_ref(), "ramdisk makes one"),
+        _ => return Err(format!("{name}: no such disk; there may be card and ram")),
+    };
+    medium
+        .cloned()
+        .ok_or_else(|| format!("{name}: none; {remedy}"))
 }
 
 /// Looks for a card, reads its partition table and mounts partition 1 at `/boot`; an earlier card is forgotten.
 /// Says what was mounted, or what stood in the way.
 pub fn mount_boot(cx: &mut ThreadCx) -> Result<String, String> {
-    let (mut disk, mut cx) = DISK.enter(cx);
-    MOUNTS.enter(&mut cx).0.unmount(BOOT);
-    *disk = None;
-    let (controller, card) = find_card(&mut cx)?;
+    let queue = card::disk(cx).map_err(|error| format!("card: {error}"))?;
+    start_syncer(cx);
+    let (mut disks, mut cx) = DISKS.enter(cx);
+    let_go(&mut MOUNTS.enter(&mut cx).0, "card");
+    disks.card = None;
+    queue.remove(&mut cx);
+    let (controller, card) = Card::find(&mut cx)?;
     let info = *card.info();
-    let sectors = info.capacity_blocks;
-    let card = Arc::new(KMutex::new(card));
-    let handle = || Handle {
-        card: card.clone(),
-        sectors,
-    };
-
-    let mut sector = [0; SECTOR_BYTES];
-    let read = handle()
-        .read(0, &mut sector)
-        .map_err(|error| error.to_string());
-    let table = read.and_then(|()| mbr::parse(&sector, sectors).map_err(|error| error.to_string()));
-    let disk = disk.insert(Disk {
+    let medium = queue.install(&mut cx, Box::new(card));
+    let table = read_table(&mut cx, &medium).map_err(|error| error.to_string());
+    let card = disks.card.insert(CardDisk {
         controller,
         info,
+        medium,
         table,
     });
     info!(
@@ -149,30 +114,160 @@ pub fn mount_boot(cx: &mut ThreadCx) -> Result<String, String> {
         info.capacity_bytes() >> 20,
         info.kind
     );
-
-    let table = disk
-        .table
-        .as_ref()
-        .map_err(|reason| format!("card on {controller}: {reason}"))?;
+    let table =
+        (card.table.as_ref()).map_err(|reason| format!("card on {controller}: {reason}"))?;
+    if let Some(damage) = &table.damage {
+        warn!("card: {damage}");
+    }
     for (number, error) in table.bad() {
         warn!("partition {number}: {error}");
     }
-    let entry = match &table.0[0] {
-        Some(Ok(entry)) => entry,
-        Some(Err(error)) => return Err(format!("partition 1: {error}")),
-        None => return Err("the card has no partition 1".to_string()),
-    };
-    let partition = Partition::new(handle(), entry.start, entry.sectors)
+    let entry = table.partition(1)?;
+    let partition = Partition::new(card.medium.clone(), entry.start, entry.sectors)
         .map_err(|error| format!("partition 1: {error}"))?;
-    MOUNTS
-        .enter(&mut cx)
-        .0
-        .mount(BOOT, Box::new(partition))
-        .map_err(|error| error.to_string())?;
+    mount_on(&mut MOUNTS.enter(&mut cx).0, BOOT, "card:1", partition)?;
     Ok(format!("/boot: partition 1 of the card on {controller}"))
 }
 
-/// Lets `look` see the card, if there is one.
-pub fn with_disk<R>(cx: &mut ThreadCx, look: impl FnOnce(Option<&Disk>) -> R) -> R {
-    look(DISK.enter(cx).0.as_ref())
+/// Mounts `DISK` or `DISK:PARTITION` as `/name`.
+///
+/// # Errors
+/// A sentence: what stood in the way.
+pub fn mount(cx: &mut ThreadCx, source: &str, name: &str) -> Result<(), String> {
+    let (disk, number) = match source.split_once(':') {
+        Some((disk, number)) => (disk, Some(number)),
+        None => (source, None),
+    };
+    let medium = medium(cx, disk)?;
+    let mut source = String::from(disk); // in one spelling
+    let (start, sectors) = match number {
+        None => (0, medium.sectors()),
+        Some(number) => {
+            let table = read_table(cx, &medium).map_err(|error| format!("{disk}: {error}"))?;
+            let number = number
+                .parse::<usize>()
+                .map_err(|_| format!("{disk}:{number}: no such partition"))?;
+            source = format!("{disk}:{number}");
+            let entry = table
+                .partition(number)
+                .map_err(|error| format!("{disk}: {error}"))?;
+            (entry.start, entry.sectors)
+        }
+    };
+    let partition = Partition::new(medium, start, sectors).map_err(|error| error.to_string())?;
+    start_syncer(cx);
+    let (mut mounts, _) = MOUNTS.enter(cx);
+    if let Some(other) = mounts.sources().find(|(_, other)| overlaps(other, &source)) {
+        return Err(format!("{source} is mounted at /{}", other.0));
+    }
+    mount_on(&mut mounts, name, &source, partition)
+}
+
+/// Is one of two sources the other, or a part of it?
+fn overlaps(a: &str, b: &str) -> bool {
+    let holds =
+        |whole: &str, part: &str| part.split_once(':').is_some_and(|(disk, _)| disk == whole);
+    a == b || holds(a, b) || holds(b, a)
+}
+
+/// Where a disk, or a partition of it as `card:2`, is mounted in whole or in part.
+pub fn mounted_at(cx: &mut ThreadCx, source: &str) -> Option<String> {
+    let (mounts, _) = MOUNTS.enter(cx);
+    let mut sources = mounts.sources();
+    let (name, _) = sources.find(|(_, other)| overlaps(other, source))?;
+    Some(name.to_string())
+}
+
+fn mount_on(
+    mounts: &mut Mounts,
+    name: &str,
+    source: &str,
+    device: Partition<Medium>,
+) -> Result<(), String> {
+    let mounted = mounts.mount(name, source, Box::new(device), CACHE_PAGES);
+    mounted.map_err(|error| error.to_string())?;
+    if mounts.volume(name).is_some_and(|volume| volume.was_dirty()) {
+        warn!("/{name} was not unmounted; fsck.fat finds what it has lost, if anything");
+    }
+    Ok(())
+}
+
+/// Unmounts what is on the disk of that name; what can be written is.
+fn let_go(mounts: &mut Mounts, disk: &str) {
+    let on_it = |(name, source): (&str, &str)| overlaps(source, disk).then(|| name.to_string());
+    let names: alloc::vec::Vec<_> = mounts.sources().filter_map(on_it).collect();
+    for name in names {
+        if let Err(error) = mounts.unmount(&name) {
+            warn!("{error}");
+            let lost = mounts.forget(&name).unwrap_or(0);
+            warn!("/{name}: {lost} sectors were changed and never written");
+        }
+    }
+}
+
+/// Reads a disk's partition table.
+///
+/// # Errors
+/// [`TableError`].
+pub fn read_table<K: Before<BioQueue> + Before<BioDone> + MaySleep + MayWake>(
+    cx: &mut Cx<K>,
+    medium: &Medium,
+) -> Result<Table, TableError> {
+    Table::read(medium.sectors(), |lba, buf| {
+        let read = Transfer::new(Op::Read, lba, Buffer::new(buf.len())?, 0..buf.len());
+        let read = medium.transfer(cx, read);
+        read.result?;
+        buf.copy_from_slice(read.buffer.bytes());
+        Ok(())
+    })
+}
+
+/// Has all changes written, and the media say that all is well, before the machine goes.
+pub fn shut_down(cx: &mut ThreadCx) -> Result<(), String> {
+    let flushed = MOUNTS.enter(cx).0.flush(true);
+    flushed.map_err(|error| error.to_string())
+}
+
+fn start_syncer(cx: &mut ThreadCx) {
+    static STARTED: spin::Once<()> = spin::Once::new();
+    STARTED.call_once(|| {
+        let syncer = thread::spawn(cx, "syncer", PRIORITY_SYSTEM, CpuSet::ALL, |cx| {
+            let mut told = None;
+            loop {
+                thread::sleep_until(cx, now_ns() + SYNC_NS);
+                let failed = MOUNTS.enter(cx).0.flush(false).err();
+                if let (true, Some(error)) = (failed != told, &failed) {
+                    warn!("{error}; what has changed there is kept in memory");
+                }
+                told = failed;
+            }
+        });
+        if syncer.is_err() {
+            warn!("no thread for the syncer: changes are written by sync alone");
+        }
+    });
+}
+
+/// Makes the RAM disk, of `sectors` zeroed sectors; an earlier one is forgotten. 0: none.
+///
+/// # Errors
+/// A sentence: there is no memory, or no thread.
+pub fn set_ramdisk(cx: &mut ThreadCx, sectors: usize) -> Result<(), String> {
+    static RAM: spin::Once<Arc<Disk>> = spin::Once::new();
+    let queue = match RAM.get() {
+        Some(queue) => queue,
+        None => {
+            let disk = Disk::new(cx, "ram").map_err(|error| error.to_string())?;
+            RAM.call_once(|| disk)
+        }
+    };
+    let (mut disks, mut cx) = DISKS.enter(cx);
+    let_go(&mut MOUNTS.enter(&mut cx).0, "ram");
+    disks.ram = None;
+    queue.remove(&mut cx);
+    if sectors > 0 {
+        let ram = RamDisk::new(sectors).map_err(|error| error.to_string())?;
+        disks.ram = Some(queue.install(&mut cx, Box::new(ram)));
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@
 //! Microsoft, FAT32 File System Specification 1.03, "Boot Sector and BPB" and "FAT Type Determination".
 
 use core::fmt;
+use core::ops::Range;
 
 /// Bytes of the boot sector that are looked at.
 pub(super) const BOOT_BYTES: usize = 512;
@@ -50,6 +51,12 @@ pub struct Geometry {
     pub root_cluster: Option<u32>,
     /// Where the sector with the count of free clusters is (FAT32 only).
     pub(super) info_at: Option<u64>,
+    /// Where the first FAT is, the size of each, and how many there are.
+    pub(super) fat_at: u64,
+    pub(super) fat_bytes: u64,
+    pub(super) fats: u64,
+    /// Where the byte is whose lowest bit says that the volume was not unmounted (if the boot sector has it).
+    pub(super) state_at: Option<u64>,
     /// Where cluster 2 is.
     data_at: u64,
 }
@@ -63,6 +70,17 @@ impl Geometry {
     /// Where `cluster` is. It must be from 2 to [`Self::last_cluster`].
     pub(super) fn offset(&self, cluster: u32) -> u64 {
         self.data_at + u64::from(cluster - 2) * u64::from(self.cluster_bytes)
+    }
+
+    /// The cluster that byte `offset` is in; none before the first.
+    pub(super) fn cluster_at(&self, offset: u64) -> Option<u32> {
+        let inside = offset.checked_sub(self.data_at)?;
+        Some((inside / u64::from(self.cluster_bytes)) as u32 + 2)
+    }
+
+    /// Where the root directory of a FAT12 or FAT16 volume is.
+    pub(super) fn fixed_root(&self) -> Range<u64> {
+        self.fat_at + self.fats * self.fat_bytes..self.data_at
     }
 
     /// Reads and checks a boot sector. `device_bytes` is the size of what the volume lies on.
@@ -148,8 +166,17 @@ impl Geometry {
             clusters: clusters as u32,
             root_cluster: None,
             info_at: None,
+            fat_at: reserved * sector,
+            fat_bytes: fat * sector,
+            fats,
+            state_at: None,
             data_at: before_data * sector,
         };
+        // The extended signature vouches for the state byte before it.
+        let state: u64 = if wide { 65 } else { 37 };
+        if matches!(boot[state as usize + 1], 0x28 | 0x29) {
+            geometry.state_at = Some(state);
+        }
         if wide {
             // Bit 7: the FATs are not copies of each other, and bits 0 to 3 tell which one counts.
             let active = if word(40) & 0x80 != 0 {

@@ -6,7 +6,7 @@ use core::fmt;
 
 use super::boot::BootError;
 use super::chain::ChainError;
-use crate::disk::DiskError;
+use crate::bio::DiskError;
 
 /// A fault, and the path it befell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,25 @@ pub enum Fault {
     Busy,
     /// The caller's file is on a volume that has been unmounted.
     Unmounted,
+    /// The caller makes something that is there already.
+    Exists,
+    /// The caller removes a directory that has something in it.
+    NotEmpty,
+    /// The caller gives a name that FAT cannot hold, and why.
+    Name(&'static str),
+    /// The caller removes, replaces or renames a file that is being written.
+    BeingWritten,
+    /// The caller reads or writes on in a file that was changed meanwhile.
+    Changed,
+    /// The caller moves a directory into itself, or something from one volume to another.
+    Elsewhere(&'static str),
+    /// The caller's file would be longer than FAT can tell: 4 GiB less one byte.
+    TooLong,
+    /// The medium has no free cluster.
+    Full,
+    /// The medium: the root directory of a FAT12 or FAT16 volume has no free entry, or another directory is as long as
+    /// one may be.
+    DirectoryFull,
     /// The device, or the medium at one place.
     Disk(DiskError),
     /// The medium's boot sector.
@@ -68,6 +87,15 @@ impl fmt::Display for Fault {
             Self::TooDeep => write!(f, "more than {} directories deep", super::MAX_DEPTH),
             Self::Busy => f.write_str("something is mounted there already"),
             Self::Unmounted => f.write_str("its volume is not mounted any more"),
+            Self::Exists => f.write_str("exists already"),
+            Self::NotEmpty => f.write_str("the directory is not empty"),
+            Self::Name(why) => write!(f, "FAT cannot hold the name: {why}"),
+            Self::BeingWritten => f.write_str("is being written"),
+            Self::Changed => f.write_str("was changed meanwhile by somebody else"),
+            Self::Elsewhere(what) => f.write_str(what),
+            Self::TooLong => f.write_str("files on FAT are at most 4294967295 bytes long"),
+            Self::Full => f.write_str("no space left on the volume"),
+            Self::DirectoryFull => f.write_str("the directory has no room for another entry"),
             Self::Disk(error) => error.fmt(f),
             Self::Boot(error) => error.fmt(f),
             Self::Chain(error) => error.fmt(f),

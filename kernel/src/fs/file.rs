@@ -14,13 +14,16 @@
 
 use super::boot::Geometry;
 use super::error::Fault;
+use super::slot::Slot;
 
 /// An open file.
 #[derive(Clone, Debug)]
 pub struct File {
-    size: u64,
+    /// What its directory said when it was opened, and where.
+    pub(super) slot: Slot,
+    /// How often clusters of the volume had come out of use when its chain was checked.
+    pub(super) seen: u64,
     position: u64,
-    first: u32,
     /// Some cluster of the file, and its place in the chain.
     here: (u32, u64),
 }
@@ -33,19 +36,24 @@ pub(super) struct Run {
 }
 
 impl File {
-    /// A file of `size` bytes whose chain, if it has any bytes, begins at `first` and has been checked.
-    pub(super) fn new(size: u64, first: u32) -> Self {
+    /// A file whose chain has been checked.
+    pub(super) fn new(slot: Slot, seen: u64) -> Self {
         Self {
-            size,
+            here: (slot.first, 0),
+            slot,
+            seen,
             position: 0,
-            first,
-            here: (first, 0),
         }
+    }
+
+    /// Its chain has been checked again.
+    pub(super) fn look_again(&mut self, seen: u64) {
+        (self.seen, self.here) = (seen, (self.slot.first, 0));
     }
 
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.slot.size
     }
 
     /// Which byte is read next.
@@ -65,14 +73,18 @@ impl File {
         most: usize,
         mut next: impl FnMut(u32) -> Result<Option<u32>, Fault>,
     ) -> Result<Option<Run>, Fault> {
-        let left = self.size.saturating_sub(self.position).min(most as u64);
+        let left = self
+            .slot
+            .size
+            .saturating_sub(self.position)
+            .min(most as u64);
         if left == 0 {
             return Ok(None);
         }
         let cluster_bytes = u64::from(geometry.cluster_bytes);
         let (index, inside) = (self.position / cluster_bytes, self.position % cluster_bytes);
         if index < self.here.1 {
-            self.here = (self.first, 0);
+            self.here = (self.slot.first, 0);
         }
         let mut follow = |from: u32| {
             // The chain was long enough when the file was opened.

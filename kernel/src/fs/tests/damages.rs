@@ -3,8 +3,7 @@
 
 use super::explore;
 use super::image::{self, Image, contents, files};
-use super::mutants::Random;
-use crate::disk::tests::MemDisk;
+use crate::bio::tests::{MemDisk, Random};
 use std::eprintln;
 
 /// A directory of the greatest length that is followed costs some commands, nothing else does.

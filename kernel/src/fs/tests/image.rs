@@ -3,11 +3,11 @@
 
 use std::io::{Cursor, Write};
 use std::string::String;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::vec::Vec;
 use std::{format, vec};
 
-use crate::disk::tests::MemDisk;
+use crate::bio::tests::MemDisk;
 
 #[derive(Debug)]
 struct Clock;
@@ -98,13 +98,9 @@ fn make(
 
 /// A FAT32 volume of 512-byte clusters with [`files`] on it. The sectors are shared.
 pub(crate) fn small() -> Image {
-    static MADE: OnceLock<MemDisk> = OnceLock::new();
-    let made =
-        MADE.get_or_init(|| MemDisk::new(make(68_000, 512, fatfs::FatType::Fat32, &files())));
-    Image::new(MemDisk {
-        base: made.base.clone(),
-        ..MemDisk::default()
-    })
+    static MADE: OnceLock<Arc<Vec<u8>>> = OnceLock::new();
+    let made = MADE.get_or_init(|| Arc::new(make(68_000, 512, fatfs::FatType::Fat32, &files())));
+    Image::new(MemDisk::over(made.clone()))
 }
 
 /// A volume of any kind with [`files`] on it.

@@ -3,29 +3,12 @@
 
 use super::explore;
 use super::image::{self, Image};
-use crate::disk::tests::MemDisk;
+use crate::bio::tests::{MemDisk, Random};
 use std::eprintln;
 use std::sync::Arc;
-use std::vec::Vec;
 
 /// No mutant may cost more read commands than this to mount, list and read.
 const MOST_READS: u64 = 200;
-
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (self.0 >> 33) % n
-    }
-
-    pub(super) fn bytes(&mut self, n: usize) -> Vec<u8> {
-        (0..n).map(|_| self.below(256) as u8).collect()
-    }
-}
 
 /// Writes 1 to 6 values into regions given as (start, bytes).
 fn mutate(disk: &mut MemDisk, regions: &[(u64, u64)], random: &mut Random) {

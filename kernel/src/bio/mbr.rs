@@ -14,37 +14,7 @@
 use core::fmt;
 
 use super::SECTOR_BYTES;
-
-/// The entries of a table; none where an entry is unused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Table(pub [Option<Result<Entry, EntryError>>; 4]);
-
-impl Table {
-    /// The good entries, each with its number, from 1.
-    pub fn good(&self) -> impl Iterator<Item = (usize, Entry)> {
-        let numbered = (1..).zip(self.0);
-        numbered.filter_map(|(number, entry)| Some((number, entry?.ok()?)))
-    }
-
-    /// The bad entries, each with its number, from 1.
-    pub fn bad(&self) -> impl Iterator<Item = (usize, EntryError)> {
-        let numbered = (1..).zip(self.0);
-        numbered.filter_map(|(number, entry)| Some((number, entry?.err()?)))
-    }
-}
-
-/// A primary partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// What it holds, as [`kind_name`] tells.
-    pub kind: u8,
-    /// Marked to boot from. The Pi's firmware does not look.
-    pub active: bool,
-    /// Its first sector.
-    pub start: u64,
-    /// Its length in sectors.
-    pub sectors: u64,
-}
+use super::table::{Entries, Entry, EntryError, Kind};
 
 /// A partition type's name.
 pub fn kind_name(kind: u8) -> &'static str {
@@ -90,71 +60,31 @@ impl fmt::Display for MbrError {
 
 impl core::error::Error for MbrError {}
 
-/// Why one entry cannot be used: the medium is to blame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryError {
-    /// It stands for a GUID partition table.
-    Gpt,
-    /// Its status byte is neither 00 nor 80.
-    Status(u8),
-    /// It has a type, but no sectors.
-    Empty,
-    /// It begins at sector 0, in the table itself.
-    AtZero,
-    /// It ends behind the disk.
-    BeyondEnd {
-        /// The sector after its last.
-        end: u64,
-        /// How many the disk has.
-        sectors: u64,
-    },
-    /// It shares sectors with an earlier entry, by its number.
-    Overlaps(usize),
-}
-
-impl fmt::Display for EntryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Gpt => f.write_str("a GUID partition table (GPT) is not supported yet"),
-            Self::Status(status) => write!(f, "its status byte is {status:#04x}, not 0x00 or 0x80"),
-            Self::Empty => f.write_str("it has a type, but no sectors"),
-            Self::AtZero => f.write_str("it begins at sector 0, where the table is"),
-            Self::BeyondEnd { end, sectors } => {
-                write!(f, "it ends at sector {end}, but the disk has {sectors}")
-            }
-            Self::Overlaps(other) => write!(f, "it overlaps partition {other}"),
-        }
-    }
-}
-
-impl core::error::Error for EntryError {}
-
 /// Reads the table from a disk's sector 0. `sectors` is the disk's size.
 ///
 /// # Errors
 /// [`MbrError`] if the sector holds no table. Bad entries are in the table.
-pub fn parse(sector: &[u8; SECTOR_BYTES], sectors: u64) -> Result<Table, MbrError> {
+pub(super) fn parse(sector: &[u8; SECTOR_BYTES], sectors: u64) -> Result<Entries, MbrError> {
     let signature = [sector[510], sector[511]];
     if signature != [0x55, 0xaa] {
         return Err(MbrError::NoSignature(signature));
     }
-    let mut table = Table([None; 4]);
-    for number in 0..4 {
-        let raw = &sector[446 + 16 * number..][..16];
-        let entry = match raw[4] {
+    let mut entries = Entries::new();
+    for (number, raw) in (1..=4).zip(sector[446..].chunks(16)) {
+        let judged = match raw[4] {
             0 => continue,
             0xee => Err(EntryError::Gpt),
-            _ => entry(raw, sectors, &table),
+            _ => entry(raw, sectors).and_then(|new| new.beside(&entries)),
         };
-        table.0[number] = Some(entry);
+        entries.push((number, judged));
     }
-    if table.good().next().is_none() && is_fat(sector) {
+    if entries.iter().all(|(_, entry)| entry.is_err()) && is_fat(sector) {
         return Err(MbrError::Unpartitioned);
     }
-    Ok(table)
+    Ok(entries)
 }
 
-fn entry(raw: &[u8], sectors: u64, table: &Table) -> Result<Entry, EntryError> {
+fn entry(raw: &[u8], sectors: u64) -> Result<Entry, EntryError> {
     let word = |at: usize| {
         u64::from(u32::from_le_bytes([
             raw[at],
@@ -164,13 +94,12 @@ fn entry(raw: &[u8], sectors: u64, table: &Table) -> Result<Entry, EntryError> {
         ]))
     };
     let new = Entry {
-        kind: raw[4],
+        kind: Kind::Mbr(raw[4]),
         active: raw[0] == 0x80,
         start: word(8),
         sectors: word(12),
     };
     let end = new.start + new.sectors;
-    let overlap = |old: &Entry| new.start < old.start + old.sectors && old.start < end;
     match raw[0] {
         0 | 0x80 => {}
         status => return Err(EntryError::Status(status)),
@@ -184,10 +113,7 @@ fn entry(raw: &[u8], sectors: u64, table: &Table) -> Result<Entry, EntryError> {
     if end > sectors {
         return Err(EntryError::BeyondEnd { end, sectors });
     }
-    match table.good().find(|(_, old)| overlap(old)) {
-        Some((number, _)) => Err(EntryError::Overlaps(number)),
-        None => Ok(new),
-    }
+    Ok(new)
 }
 
 /// A boot sector has its signature where a partition table has, and code in place of the entries.
@@ -198,9 +124,18 @@ fn is_fat(sector: &[u8; SECTOR_BYTES]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::Table;
     use super::*;
     use std::string::ToString;
     use std::vec::Vec;
+
+    fn parse(sector: &[u8; 512], sectors: u64) -> Result<Table, MbrError> {
+        super::parse(sector, sectors).map(|entries| Table {
+            scheme: "MBR",
+            entries,
+            damage: None,
+        })
+    }
 
     fn sector(entries: &[(u8, u8, u32, u32)]) -> [u8; 512] {
         let mut sector = [0; 512];
@@ -222,9 +157,13 @@ mod tests {
         .unwrap();
         let good: Vec<_> = table
             .good()
-            .map(|(n, e)| (n, kind_name(e.kind), e.start, e.sectors))
+            .map(|(n, e)| (n, e.kind.to_string(), e.start, e.sectors))
             .collect();
-        assert_eq!(good, [(1, "FAT32", 2048, 1000), (2, "Linux", 3048, 952)]);
+        let expected = [("0x0c FAT32", 2048, 1000), ("0x83 Linux", 3048, 952)];
+        let expected = (1..)
+            .zip(expected)
+            .map(|(n, (k, s, l))| (n, k.to_string(), s, l));
+        assert_eq!(good, expected.collect::<Vec<_>>());
         assert_eq!(table.bad().count(), 0);
     }
 
@@ -252,7 +191,7 @@ mod tests {
             ((0, 0x0c, 20, 60), "it overlaps partition 1"),
             (
                 (0, 0xee, 1, 99),
-                "a GUID partition table (GPT) is not supported yet",
+                "it stands for a GUID partition table, which is not there",
             ),
         ] {
             let table = parse(&sector(&[(0, 0x83, 60, 10), bad, (0, 0x0c, 80, 10)]), 100).unwrap();
@@ -273,7 +212,7 @@ mod tests {
             error.to_string(),
             "no partition table: sector 0 ends in 00 00, not in 55 aa"
         );
-        assert_eq!(parse(&sector(&[]), 100), Ok(Table([None; 4])));
+        assert_eq!(parse(&sector(&[]), 100).unwrap().entries, []);
     }
 
     #[test]

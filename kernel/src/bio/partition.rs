@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A run of sectors of a device, as a device: nothing outside it can be reached through it.
 
-use super::{BlockDevice, DiskError, check_range};
+use alloc::vec::Vec;
+
+use super::DiskError;
+use super::request::{BlockDevice, Ticket, Transfer};
 
 /// A part of `D`.
 pub struct Partition<D> {
@@ -37,28 +40,40 @@ impl<D: BlockDevice> BlockDevice for Partition<D> {
         self.sectors
     }
 
-    fn read(&mut self, lba: u64, buf: &mut [u8]) -> Result<(), DiskError> {
-        check_range(lba, buf.len(), self.sectors)?;
-        self.device.read(self.start + lba, buf)
+    fn submit(&self, mut transfers: Vec<Transfer>) -> Vec<Ticket> {
+        for transfer in &mut transfers {
+            transfer.lba = match transfer.check(self.sectors) {
+                Err(DiskError::OutOfRange { .. }) => u64::MAX, // which the device refuses
+                _ => self.start.saturating_add(transfer.lba),
+            };
+        }
+        self.device.submit(transfers)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::Op;
     use super::super::tests::MemDisk;
     use super::*;
+    use crate::dma::Buffer;
     use std::vec;
 
+    fn read(part: &Partition<MemDisk>, lba: u64) -> Transfer {
+        let two = Transfer::new(Op::Read, lba, Buffer::new(1024).unwrap(), 0..1024);
+        part.submit(vec![two]).remove(0).wait()
+    }
+
     #[test]
-    fn reads_stay_inside() {
+    fn transfers_stay_inside() {
         let mut disk = MemDisk::new(vec![0; 8 * 512]);
         disk.poke(3 * 512, &[7]);
-        let mut part = Partition::new(disk.clone(), 3, 2).unwrap();
-        let mut two = [0; 1024];
-        part.read(0, &mut two).unwrap();
-        assert_eq!(two[0], 7);
+        let part = Partition::new(disk.share(), 3, 2).unwrap();
+        let done = read(&part, 0);
+        assert_eq!((done.result, done.buffer.bytes()[0]), (Ok(()), 7));
         for lba in [1, 2, 3, u64::MAX - 2, u64::MAX] {
-            assert!(part.read(lba, &mut two).is_err(), "{lba}");
+            let result = read(&part, lba).result;
+            assert!(matches!(result, Err(DiskError::OutOfRange { .. })), "{lba}");
         }
         assert_eq!(disk.reads(), 1);
     }
