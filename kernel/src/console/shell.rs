@@ -102,6 +102,7 @@ fn execute(cx: &mut ThreadCx, line: &str) {
     if let Err(Refusal(reason)) = run_line(cx, line) {
         let _ = writeln!(Output, "{reason}");
     }
+    klog::drain(cx); // what it warned of, before the next prompt
 }
 
 fn run_line(cx: &mut ThreadCx, line: &str) -> Result<(), Refusal> {

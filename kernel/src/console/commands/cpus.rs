@@ -75,8 +75,8 @@ pub const CPU: Command = Command {
     name: "cpu",
     arguments: "on|off N",
     summary: "take a CPU off, or back",
-    details: "Off by PSCI on a board; where the firmware could not start it again (QEMU,\n\
-              spin table), the kernel parks it instead. CPU 0 stays.\n\
+    details: "Off by PSCI; where the firmware could not start it again (spin table, QEMU\n\
+              without the device pack), the kernel parks it instead. CPU 0 stays.\n\
               Example: cpu off 3",
     takes_paths: false,
     run: cpu,

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `ls`, `cat`, `hexdump`, `sha256`, `disk`, `mount`: the card and its files.
+//! `ls`, `cat`, `hexdump`, `sha256`: files read.
 use super::{Command, Outcome};
 use crate::console::shell::{Call, Refusal, check_interrupt};
 use crate::console::words::number_in;
-use crate::disk::mbr::kind_name;
 use crate::fs::CHUNK_BYTES;
-use crate::storage::{self, MOUNTS};
+use crate::storage::MOUNTS;
 use crate::thread::ThreadCx;
 use alloc::format;
 use alloc::vec;
 use bsp::timer::now_ns;
 use core::fmt::Write;
+use sha2::{Digest, Sha256};
 
 pub const LS: Command = Command {
     name: "ls",
@@ -49,8 +49,8 @@ fn ls(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     Ok(())
 }
 
-/// Feeds the file's chunks to `take` until it says false.
-fn each_chunk(
+/// Feeds the file's chunks to `take` until it says false. Ctrl-C ends it.
+pub(super) fn each_chunk(
     cx: &mut ThreadCx,
     path: &str,
     from: u64,
@@ -149,98 +149,16 @@ fn sha256(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(1)?;
     let path = call.word(0)?;
     let start = now_ns();
-    let (size, digest) = {
-        let (mut mounts, _) = MOUNTS.enter(cx);
-        let size = mounts.open(path)?.size();
-        (size, mounts.sha256(path)?)
-    };
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    each_chunk(cx, path, 0, |_, chunk| {
+        hash.update(chunk);
+        size += chunk.len();
+        Ok(true)
+    })?;
     let ms = ((now_ns() - start) / 1_000_000).max(1);
-    for byte in digest {
+    for byte in hash.finalize() {
         write!(out, "{byte:02x}")?;
     }
     writeln!(out, "\n{path}: {size} bytes in {ms} ms")?;
-    Ok(())
-}
-
-pub const DISK: Command = Command {
-    name: "disk",
-    arguments: "",
-    summary: "the card, its partitions, what is mounted",
-    details: "Example: disk",
-    takes_paths: false,
-    run: disk,
-};
-
-fn disk(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
-    call.at_most(0)?;
-    storage::with_disk(cx, |disk| {
-        let disk = disk.ok_or(Refusal("no card; mount looks for one".into()))?;
-        let info = &disk.info;
-        let mib = info.capacity_bytes() >> 20;
-        writeln!(out, "card on {}: {mib} MiB, {}", disk.controller, info.kind)?;
-        writeln!(out, "  {}", info.cid)?;
-        writeln!(
-            out,
-            "  {} kHz, {} data lines{}{}",
-            info.clock_hz / 1000,
-            info.data_lines,
-            if info.high_speed { ", high speed" } else { "" },
-            if info.read_only { ", read-only" } else { "" },
-        )?;
-        match &disk.table {
-            Err(reason) => writeln!(out, "  partition table: {reason}")?,
-            Ok(table) => {
-                writeln!(out, "  partition       first     sectors       MiB  type")?;
-                for (n, e) in table.good() {
-                    let mib = e.sectors >> 11;
-                    writeln!(
-                        out,
-                        "  {n:<9}  {:>10}  {:>10}  {mib:>8}  {:#04x} {}",
-                        e.start,
-                        e.sectors,
-                        e.kind,
-                        kind_name(e.kind)
-                    )?;
-                }
-                for (n, error) in table.bad() {
-                    writeln!(out, "  {n:<9}  {error}")?;
-                }
-            }
-        }
-        Ok::<_, Refusal>(())
-    })?;
-    let (mut mounts, _) = MOUNTS.enter(cx);
-    if let Some(volume) = mounts.volume("boot") {
-        let (label, geometry, reads) = (volume.label()?, volume.geometry(), volume.stats());
-        writeln!(
-            out,
-            "/boot: {} \"{label}\", clusters of {} bytes",
-            geometry.width, geometry.cluster_bytes
-        )?;
-        if let Some(free) = volume.free_bytes()? {
-            writeln!(out, "  {} KiB free", free >> 10)?;
-        }
-        writeln!(
-            out,
-            "  {} reads of {} sectors",
-            reads.commands, reads.sectors
-        )?;
-    }
-    Ok(())
-}
-
-pub const MOUNT: Command = Command {
-    name: "mount",
-    arguments: "",
-    summary: "look for a card and mount its boot partition",
-    details: "An earlier card is forgotten. Example: mount",
-    takes_paths: false,
-    run: mount,
-};
-
-fn mount(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
-    call.at_most(0)?;
-    let mounted = storage::mount_boot(cx).map_err(Refusal)?;
-    writeln!(out, "{mounted}")?;
     Ok(())
 }

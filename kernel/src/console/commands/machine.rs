@@ -4,6 +4,7 @@ use super::{Command, Outcome};
 use crate::console::shell::{Call, Refusal, interrupted};
 use crate::console::terminal;
 use crate::panic::provoke;
+use crate::storage;
 use crate::thread::ThreadCx;
 use crate::{board, klog, machine_off};
 use bsp::timer::now_ns;
@@ -101,9 +102,18 @@ pub const REBOOT: Command = Command {
 
 fn reboot(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
+    write_changes(cx, out)?;
     writeln!(out, "rebooting")?;
     terminal::flush(cx);
     machine_off::reset()
+}
+
+/// Before the machine goes.
+fn write_changes(cx: &mut ThreadCx, out: &mut dyn Write) -> Outcome {
+    if let Err(error) = storage::shut_down(cx) {
+        writeln!(out, "{error}; what has changed since is lost")?;
+    }
+    Ok(())
 }
 
 pub const POWEROFF: Command = Command {
@@ -117,6 +127,7 @@ pub const POWEROFF: Command = Command {
 
 fn poweroff(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
+    write_changes(cx, out)?;
     writeln!(out, "powering off")?;
     terminal::flush(cx);
     machine_off::power_off()

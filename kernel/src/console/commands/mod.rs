@@ -4,8 +4,11 @@
 //! A command prints to the terminal it is given, at most 80 columns wide, and returns what was wrong as a sentence.
 mod bench;
 mod bench_spl;
+mod change;
 mod cpus;
 mod demo;
+mod disk;
+mod diskload;
 mod files;
 mod intr;
 mod irqlat;
@@ -14,6 +17,7 @@ mod machine;
 mod memory;
 mod threads;
 mod torture;
+mod volumes;
 
 use super::shell::{Call, Refusal};
 use crate::thread::ThreadCx;
@@ -52,10 +56,16 @@ fn requires_instructions() -> Outcome {
 pub const COMMANDS: &[Command] = &[
     bench::BENCH,
     files::CAT,
+    change::CP,
     cpus::CPU,
     cpus::CPUS,
     demo::DEMO,
-    files::DISK,
+    volumes::DF,
+    disk::DISK,
+    diskload::DISKBENCH,
+    diskload::DISKTEST,
+    #[cfg(feature = "dma-truth")]
+    disk::DMAOMIT,
     machine::DMESG,
     HELP,
     files::HEXDUMP,
@@ -67,18 +77,25 @@ pub const COMMANDS: &[Command] = &[
     files::LS,
     memory::MD,
     memory::MEM,
-    files::MOUNT,
+    change::MKDIR,
+    volumes::MOUNT,
+    change::MV,
     memory::MW,
     machine::PANIC,
     machine::POWEROFF,
+    disk::RAMDISK,
     machine::REBOOT,
+    change::RM,
     threads::SELFTEST,
     files::SHA256,
     intr::SPL,
     threads::STRESS,
+    volumes::SYNC,
     threads::THREADS,
     torture::TORTURE,
+    volumes::UMOUNT,
     machine::UPTIME,
+    change::WRITE,
 ];
 
 /// The command of that name.
