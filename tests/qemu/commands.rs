@@ -85,8 +85,10 @@ fn wrong_arguments_are_answered_with_the_usage() {
     let mut console = start();
     for Listed { name, arguments } in listed(&mut console) {
         let usage = format!("usage: {name} {arguments}");
-        let many = console.command(&format!("{name} 1 2 3 4 5 6"));
-        assert_eq!(many.trim_end(), usage.trim_end(), "{name} with six words");
+        if !arguments.ends_with("...") {
+            let many = console.command(&format!("{name} 1 2 3 4 5 6"));
+            assert_eq!(many.trim_end(), usage.trim_end(), "{name} with six words");
+        }
         let takes_none = arguments.is_empty() || arguments.starts_with('[');
         if !takes_none {
             assert_eq!(console.command(&name), usage, "{name} alone");

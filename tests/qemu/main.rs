@@ -5,6 +5,7 @@
 //! that the kernel does nothing that QEMU warns of: a [`Console`](qemu_tests::Console) that is
 //! dropped with warnings fails its test.
 
+mod bio;
 mod boot;
 mod broken;
 mod card;
@@ -13,6 +14,7 @@ mod console;
 mod costs;
 mod device_tree;
 mod faults;
+mod files;
 mod flavours;
 mod harness;
 mod interrupts;

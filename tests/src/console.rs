@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::gdb::Gdb;
-use crate::machine::{GDB_SOCKET, Place};
+use crate::machine::{GDB_SOCKET, MONITOR_SOCKET, Place};
 
 /// What the shell prints when it waits for a line.
 pub const PROMPT: &str = "orthogon> ";
@@ -88,26 +88,52 @@ impl Console {
     #[track_caller]
     pub fn expect(&mut self, pattern: &str, timeout: Duration) -> String {
         let until = self.deadline.min(Instant::now() + timeout);
+        match self.find(pattern, until) {
+            Ok(before) => before,
+            Err(RecvTimeoutError::Timeout) if until == self.deadline => {
+                self.fail(&format!("the test's time is over; awaited {pattern:?}"))
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.fail(&format!("no {pattern:?} within {timeout:?}"))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                self.fail(&format!("QEMU ended; awaited {pattern:?}"))
+            }
+        }
+    }
+
+    /// Waits for `pattern` until some time: true if it came. What lies before is consumed.
+    #[track_caller]
+    pub fn comes(&mut self, pattern: &str, until: Instant) -> bool {
+        match self.find(pattern, self.deadline.min(until)) {
+            Ok(_) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => {
+                self.fail(&format!("QEMU ended; awaited {pattern:?}"))
+            }
+        }
+    }
+
+    fn find(&mut self, pattern: &str, until: Instant) -> Result<String, RecvTimeoutError> {
         loop {
             if let Some(at) = self.text.clean[self.seen..].find(pattern) {
                 let before = self.text.clean[self.seen..self.seen + at].to_owned();
                 self.seen += at + pattern.len();
-                return before;
+                return Ok(before);
             }
             let left = until.saturating_duration_since(Instant::now());
-            match self.output.recv_timeout(left) {
-                Ok(bytes) => self.text.push(&bytes),
-                Err(RecvTimeoutError::Timeout) if until == self.deadline => {
-                    self.fail(&format!("the test's time is over; awaited {pattern:?}"))
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.fail(&format!("no {pattern:?} within {timeout:?}"))
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.fail(&format!("QEMU ended; awaited {pattern:?}"))
-                }
-            }
+            self.text.push(&self.output.recv_timeout(left)?);
         }
+    }
+
+    /// Cuts the power: QEMU is killed, wherever it is. Returns everything that was printed.
+    pub fn cut(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        while let Ok(bytes) = self.output.recv() {
+            self.text.push(&bytes);
+        }
+        std::mem::take(&mut self.text.clean)
     }
 
     /// Waits for the first prompt, and returns the boot messages before it.
@@ -145,6 +171,11 @@ impl Console {
         if self.seen == 0 {
             self.prompt();
         }
+        // What was logged meanwhile, with the prompts that it was followed by, is not this command's.
+        while let Ok(bytes) = self.output.try_recv() {
+            self.text.push(&bytes);
+        }
+        self.seen = self.text.clean.len();
         self.send_line(line);
         self.expect("\n", timeout);
         let next = format!("\n{PROMPT}");
@@ -214,6 +245,20 @@ impl Console {
     #[track_caller]
     pub fn debugger(&self) -> Gdb {
         Gdb::connect(&self.scratch.path().join(GDB_SOCKET))
+    }
+
+    /// Gives a command to the monitor of a machine that was started [with one](crate::Machine::monitor).
+    #[track_caller]
+    pub fn monitor(&self, command: &str) -> String {
+        let socket = self.scratch.path().join(MONITOR_SOCKET);
+        tools::monitor::ask(&socket, command).unwrap_or_else(|error| panic!("{command}: {error:#}"))
+    }
+
+    /// Has the card and its controller misbehave from now on, by a plan of `pi4-emmc2`'s; `none` for no more.
+    #[track_caller]
+    pub fn fault_card(&self, plan: &str) {
+        let said = self.monitor(&format!("qom-set /machine/peripheral/emmc2 faults {plan}"));
+        assert_eq!(said, "", "{plan}");
     }
 
     /// The folder with this run's files; gone with the console.

@@ -16,8 +16,13 @@ pub mod armstub;
 mod console;
 pub mod corrupt;
 mod cpus;
+pub mod disk_bench;
+pub mod disk_path;
 pub mod gdb;
+pub mod image;
 mod machine;
+pub mod oracle;
+pub mod trace;
 
 pub use console::{Console, PROMPT};
 pub use cpus::Cpu;

@@ -20,6 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Where QEMU's stub listens, in the run's folder.
 pub(crate) const GDB_SOCKET: &str = "gdb";
 
+/// Where its monitor listens, as above.
+pub(crate) const MONITOR_SOCKET: &str = "monitor";
+
 /// What to boot, and how. The defaults are the board's: BL31, its kind of GIC, no card.
 #[derive(Debug)]
 pub struct Machine {
@@ -47,6 +50,18 @@ impl Machine {
             scratch,
             deadline: DEADLINE,
         }
+    }
+
+    /// Another program than the kernel.
+    pub fn kernel(mut self, image: impl Into<PathBuf>) -> Self {
+        self.qemu.kernel = image.into();
+        self
+    }
+
+    /// The kernel in which only cache maintenance joins what CPU and devices see (`kernel/src/dma.rs`).
+    pub fn dma_truth(mut self) -> Self {
+        self.qemu.kernel.set_file_name("kernel8-dma.img");
+        self
     }
 
     /// Who starts the kernel.
@@ -92,13 +107,21 @@ impl Machine {
         self
     }
 
+    /// Has QEMU fail requests for the card's image: rules of blkdebug's (QEMU, docs/devel/testing/blkdebug.rst).
+    pub fn blkdebug(mut self, rules: &str) -> Self {
+        let file = self.scratch.path().join("blkdebug");
+        std::fs::write(&file, rules).expect("a file in the temporary folder");
+        self.qemu.blkdebug = Some(file);
+        self
+    }
+
     /// A QEMU without the devices of the pack.
     pub fn no_pack(mut self) -> Self {
         self.qemu.no_pack = true;
         self
     }
 
-    /// A fault of GENET's: NAME[/EVERY][xTIMES][:MS].
+    /// A fault of GENET's or the card's: NAME[/EVERY][xTIMES][:MS].
     pub fn fault(mut self, plan: &str) -> Self {
         self.qemu.fault.push(plan.to_owned());
         self
@@ -176,6 +199,13 @@ impl Machine {
         self
     }
 
+    /// Has QEMU's monitor listen; [`Console::monitor`] talks to it.
+    pub fn monitor(mut self) -> Self {
+        let argument = tools::monitor::argument(&self.scratch.path().join(MONITOR_SOCKET));
+        self.qemu.extra.extend(["-monitor".into(), argument]);
+        self
+    }
+
     /// How long the test may take from `start` to the end.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -183,8 +213,17 @@ impl Machine {
     }
 
     /// Starts QEMU, after waiting for a free place.
-    pub fn start(self) -> Console {
+    ///
+    /// CPUs that go off are parked, unless the command line says otherwise: BL31 loses a CPU_ON that comes before
+    /// the core waits for it, and how long that takes is the host's affair.
+    pub fn start(mut self) -> Console {
         let place = Place::take();
+        let line = self.qemu.cmdline.take().unwrap_or_default();
+        if self.qemu.boot == Boot::Bl31 && !self.qemu.no_pack && !line.contains("cpuoff=") {
+            self.qemu.cmdline = Some(format!("{line} cpuoff=park").trim().to_owned());
+        } else if !line.is_empty() {
+            self.qemu.cmdline = Some(line);
+        }
         let mut command = self
             .qemu
             .command(self.scratch.path(), "stdio")

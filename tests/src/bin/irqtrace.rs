@@ -2,19 +2,16 @@
 //! Follows the interrupts that the kernel's `irqlat` makes, instruction by instruction, and prints which functions the
 //! instructions are in, behind `irqlat`'s own table (`make bench-intr`).
 //!
-//! QEMU names each instruction in its log, which is a pipe here. What it executes between an interrupt's vector and the
-//! end of a path is the path; for the soft interrupt, between the direct handler that schedules it and its own. The last one
-//! of each kind is shown: they are all alike.
+//! What is executed between an interrupt's vector and the end of a path is the path; for the soft interrupt, between
+//! the direct handler that schedules it and its own. The last one of each kind is shown: they are all alike.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, ExitCode};
-use std::thread;
+use std::collections::HashMap;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use qemu_tests::Machine;
+use anyhow::{Result, ensure};
+use qemu_tests::trace::{Functions, follow};
+use qemu_tests::{Console, Machine};
 
 /// Of the vectors: an IRQ at the kernel's own level.
 const IRQ_VECTOR: u64 = 5 * 128;
@@ -36,30 +33,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let elf = tools::kernel_elf();
-    let elf = std::fs::read(&elf).with_context(|| format!("{}: make image", elf.display()))?;
-    let functions = tools::kimage::named_functions(&elf)?;
-    let scratch = tempfile::tempdir()?;
-    let pipe = scratch.path().join("executed");
-    ensure!(
-        Command::new("mkfifo").arg(&pipe).status()?.success(),
-        "no pipe"
-    );
+    let functions = Functions::of_kernel()?;
     let tracer = Tracer::new(&functions)?;
-    let follower = thread::spawn({
-        let pipe = pipe.clone();
-        move || tracer.follow(BufReader::with_capacity(1 << 20, File::open(pipe)?))
-    });
-    let log = pipe.to_str().context("a path that is text")?;
-    let machine = Machine::new().icount().deadline(2 * PATIENCE);
-    let one_by_one = ["-accel", "tcg,one-insn-per-tb=on"];
-    let named = ["-d", "exec,nochain", "-D", log];
-    let mut console = machine.args(one_by_one).args(named).start();
-    console.prompt();
-    println!("{}", console.command_within("irqlat", PATIENCE));
-    drop(console);
-    let ways = follower.join().expect("the thread that reads the pipe")?;
-    print(&functions, &ways)
+    let talk = |console: &mut Console| console.command_within("irqlat", PATIENCE);
+    let (said, tracer) = follow(Machine::new(), PATIENCE, tracer, Tracer::see, talk)?;
+    println!("{said}");
+    print(&functions, &tracer.ways)
 }
 
 /// The instructions of the last of each of [`PATHS`].
@@ -69,81 +48,58 @@ struct Tracer {
     vector: u64,
     schedules: u64,
     ends: [u64; PATHS.len()],
+    ways: Ways,
+    /// By CPU: since the vector, and from where on it is the soft interrupt's.
+    now: HashMap<u8, (Vec<u64>, usize)>,
 }
 
 impl Tracer {
-    fn new(functions: &BTreeMap<u64, String>) -> Result<Self> {
-        let address = |wanted: &str| {
-            let mut found = functions.iter().filter(|(_, name)| *name == wanted);
-            match (found.next(), found.next()) {
-                (Some((address, _)), None) => Ok(*address),
-                _ => bail!("the kernel has not one {wanted}"),
-            }
-        };
+    fn new(functions: &Functions) -> Result<Self> {
         let mut ends = [0; PATHS.len()];
         for (end, (name, _)) in ends.iter_mut().zip(PATHS) {
-            *end = address(name)?;
+            *end = functions.address(name)?;
         }
         Ok(Self {
-            vector: address("vectors")? + IRQ_VECTOR,
-            schedules: address(SCHEDULES)?,
+            vector: functions.address("vectors")? + IRQ_VECTOR,
+            schedules: functions.address(SCHEDULES)?,
             ends,
+            ways: Ways::default(),
+            now: HashMap::new(),
         })
     }
 
-    /// Reads which CPU executes what: `Trace 0: 0x... [flags/.../pc/...]`.
-    fn follow(&self, log: impl BufRead) -> Result<Ways> {
-        let mut ways = Ways::default();
-        // By CPU: since the vector, and from where on it is the soft interrupt's.
-        let mut now: HashMap<u8, (Vec<u64>, usize)> = HashMap::new();
-        for line in log.split(b'\n') {
-            let line = line?;
-            let Some((cpu, pc)) = executed(&line) else {
-                continue;
-            };
-            let (way, scheduled) = now.entry(cpu).or_default();
-            if pc == self.vector {
-                way.clear();
-            }
-            if pc == self.schedules {
-                *scheduled = way.len();
-            }
-            if let Some(path) = self.ends.iter().position(|end| *end == pc)
-                && way.first() == Some(&self.vector)
-            {
-                let from = if path == 2 { *scheduled } else { 0 };
-                ways[path] = way[from..].to_vec();
-                way.clear();
-            }
-            if pc == self.vector || !way.is_empty() && way.len() < LONGEST {
-                way.push(pc);
-            }
+    fn see(&mut self, cpu: u8, pc: u64) {
+        let (way, scheduled) = self.now.entry(cpu).or_default();
+        if pc == self.vector {
+            way.clear();
         }
-        Ok(ways)
+        if pc == self.schedules {
+            *scheduled = way.len();
+        }
+        if let Some(path) = self.ends.iter().position(|end| *end == pc)
+            && way.first() == Some(&self.vector)
+        {
+            let from = if path == 2 { *scheduled } else { 0 };
+            self.ways[path] = way[from..].to_vec();
+            way.clear();
+        }
+        if pc == self.vector || !way.is_empty() && way.len() < LONGEST {
+            way.push(pc);
+        }
     }
 }
 
-/// The CPU, and the address of the instruction.
-fn executed(line: &[u8]) -> Option<(u8, u64)> {
-    let cpu = line.strip_prefix(b"Trace ")?.first()? - b'0';
-    let mut parts = line.split(|byte| *byte == b'/' || *byte == b'[');
-    let pc = std::str::from_utf8(parts.nth(2)?).ok()?;
-    Some((cpu, u64::from_str_radix(pc, 16).ok()?))
-}
-
-fn print(functions: &BTreeMap<u64, String>, ways: &Ways) -> Result<()> {
+fn print(functions: &Functions, ways: &Ways) -> Result<()> {
     let mut names: Vec<&str> = Vec::new();
     let mut counts: HashMap<&str, [usize; PATHS.len()]> = HashMap::new();
     for (path, way) in ways.iter().enumerate() {
         ensure!(!way.is_empty(), "no path to {} was seen", PATHS[path].0);
-        for pc in way {
-            let below = functions.range(..=pc).next_back();
-            let name = below.map_or("?", |(_, name)| name);
+        for (name, count) in functions.counts(way) {
             let counts = counts.entry(name).or_insert_with(|| {
                 names.push(name);
                 [0; PATHS.len()]
             });
-            counts[path] += 1;
+            counts[path] = count;
         }
     }
     println!("\nwhere they go, from the vector (softint: from {SCHEDULES}) on:");
