@@ -28,7 +28,7 @@
 //! # References
 //! NetBSD buf(9), biowait(9), bufq(9).
 use super::DiskError;
-use super::queue::{Batch, Limits, MERGED, Place, Queue};
+use super::queue::{Batch, Limits, Place, Queue};
 use super::request::{BlockDevice, Op, Ticket, Transfer, Wait};
 use super::statistics::Statistics;
 use crate::cpu::CpuSet;
@@ -191,8 +191,8 @@ struct Active {
     moved: bool,
 }
 
-/// Transfers that have ended, and whose threads are to be woken.
-type Ended = heapless::Vec<Arc<Pending>, MERGED>;
+/// Transfers that have ended, and whose threads are to be woken. A few, for it is moved about; more are woken at once.
+type Ended = heapless::Vec<Arc<Pending>, 4>;
 
 struct State {
     queue: Queue<Arc<Pending>>,
