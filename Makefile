@@ -44,6 +44,12 @@ coverage: setup ## lines of the drivers that their host tests reach; fails below
 	@cargo run -q -p tools --bin coverage -- --package drivers --at-least 90 $(ARGS) \
 		drivers/src/sd drivers/src/sdhci
 
+powercut: image $(PACK) ## kill QEMU 200 times while it writes: what was acknowledged is on the card
+	ORTHOGON_CUTS=100 cargo test -q -p qemu-tests --test qemu -- bio::power --nocapture
+
+soak-disk: image $(PACK) ## 1,000,000 requests on a card of 64 GiB: memory returns to its level
+	ORTHOGON_REQUESTS=1000000 cargo test -q -p qemu-tests --test qemu -- bio::memory --nocapture
+
 judge: image target/debug/judge $(PACK) out/bare-ethernet.img ## Linux's and U-Boot's own drivers on the device pack, 10 min (ARGS=--short)
 	@tools/setup.sh judge
 	@target/debug/judge $(ARGS)
