@@ -157,8 +157,8 @@ pub fn mount(cx: &mut ThreadCx, source: &str, name: &str) -> Result<(), String> 
     let partition = Partition::new(medium, start, sectors).map_err(|error| error.to_string())?;
     start_syncer(cx);
     let (mut mounts, _) = MOUNTS.enter(cx);
-    if let Some(other) = mounts.sources().find(|(_, other)| overlaps(other, &source)) {
-        return Err(format!("{source} is mounted at /{}", other.0));
+    if let Some(other) = place_of(&mounts, &source) {
+        return Err(format!("{source} is mounted at /{other}"));
     }
     mount_on(&mut mounts, name, &source, partition)
 }
@@ -172,10 +172,13 @@ fn overlaps(a: &str, b: &str) -> bool {
 
 /// Where a disk, or a partition of it as `card:2`, is mounted in whole or in part.
 pub fn mounted_at(cx: &mut ThreadCx, source: &str) -> Option<String> {
-    let (mounts, _) = MOUNTS.enter(cx);
+    place_of(&MOUNTS.enter(cx).0, source).map(String::from)
+}
+
+fn place_of<'a>(mounts: &'a Mounts, source: &str) -> Option<&'a str> {
     let mut sources = mounts.sources();
     let (name, _) = sources.find(|(_, other)| overlaps(other, source))?;
-    Some(name.to_string())
+    Some(name)
 }
 
 fn mount_on(

@@ -128,6 +128,8 @@ pub struct Pending {
     ended: AtomicBool,
     changed: KCondvar<Kernel>,
     medium: Medium,
+    /// The device moves the data itself: the buffer was made ready for it.
+    by_dma: bool,
 }
 
 // SAFETY: `transfer` is reached by one at a time, as it says; the lock for ends is between the last two.
@@ -153,8 +155,7 @@ impl Pending {
         // SAFETY: it has ended.
         let transfer = unsafe { &mut *self.transfer.get() }.take();
         let mut transfer = transfer.expect("a transfer is waited for once");
-        let prepared = transfer.check(self.medium.sectors).is_ok();
-        if self.medium.has_dma && transfer.op == Op::Read && prepared {
+        if self.by_dma && transfer.op == Op::Read {
             transfer.buffer.postread(transfer.range.clone());
         }
         transfer
@@ -232,8 +233,7 @@ impl State {
 
 /// A block device.
 pub struct Disk {
-    /// Its name.
-    pub name: &'static str,
+    name: &'static str,
     state: KMutex<State, BioQueue>,
     /// Around the ends of transfers: who waits for one does not wait for the queue.
     done: KMutex<(), BioDone>,
@@ -681,7 +681,8 @@ impl Medium {
     /// Makes the buffer ready for the device, if its place is right.
     fn prepare(&self, mut transfer: Transfer) -> (Result<Place, DiskError>, Arc<Pending>) {
         let checked = transfer.check(self.sectors);
-        if self.has_dma && checked.is_ok() {
+        let by_dma = self.has_dma && checked.is_ok();
+        if by_dma {
             let range = transfer.range.clone();
             match transfer.op {
                 Op::Read => transfer.buffer.preread(range),
@@ -695,6 +696,7 @@ impl Medium {
             ended: AtomicBool::new(false),
             changed: KCondvar::new(),
             medium: self.clone(),
+            by_dma,
         });
         (place, pending)
     }

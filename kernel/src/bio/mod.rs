@@ -50,8 +50,6 @@ pub enum DiskError {
     },
     /// The device or its controller failed.
     Device(&'static str),
-    /// The device did not answer in time.
-    Timeout,
     /// The medium could not be read at one place; other sectors may be good.
     Medium {
         /// The sector.
@@ -75,7 +73,7 @@ impl DiskError {
     pub const fn may_pass(self) -> bool {
         matches!(
             self,
-            Self::Device(_) | Self::Timeout | Self::Medium { .. } | Self::Unwritable { .. }
+            Self::Device(_) | Self::Medium { .. } | Self::Unwritable { .. }
         )
     }
 }
@@ -112,7 +110,6 @@ impl fmt::Display for DiskError {
             }
             Self::Misaligned { bytes } => write!(f, "{bytes} bytes are not whole sectors"),
             Self::Device(what) => write!(f, "the disk failed: {what}"),
-            Self::Timeout => f.write_str("the disk did not answer in time"),
             Self::Medium { lba } => write!(f, "sector {lba} cannot be read"),
             Self::Unwritable { lba } => write!(f, "sector {lba} cannot be written"),
             Self::ReadOnly => f.write_str("the medium is write-protected"),

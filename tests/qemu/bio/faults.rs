@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A card and a controller that fail: each time a retry mends it, or the caller is told; and the counters show it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use qemu_tests::oracle::DiskTest;
@@ -34,17 +35,23 @@ fn counters(console: &mut Console) -> Counters {
     }
 }
 
+/// A machine with this card, whose faults the test plans.
+fn start(card: &Path) -> Console {
+    let mut console = Machine::new()
+        .card(card)
+        .monitor()
+        .deadline(PATIENCE)
+        .start();
+    console.prompt();
+    console
+}
+
 #[test]
 fn what_fails_once_is_done_again() {
     claim("faults that pass: all is read and written as it must be, and the counters show them");
     let folder = TempDir::new().expect("a folder");
     let card = card(folder.path());
-    let mut console = Machine::new()
-        .card(&card)
-        .monitor()
-        .deadline(PATIENCE)
-        .start();
-    console.prompt();
+    let mut console = start(&card);
     let plans = [
         "irq-lostx3",
         "adma-error/40x3",
@@ -85,12 +92,7 @@ fn what_fails_again_and_again_is_told() {
     claim("faults that stay: the caller is told which, and afterwards all is well again");
     let folder = TempDir::new().expect("a folder");
     let card = card(folder.path());
-    let mut console = Machine::new()
-        .card(&card)
-        .monitor()
-        .deadline(PATIENCE)
-        .start();
-    console.prompt();
+    let mut console = start(&card);
     let read = "diskbench card:2 read 4K requests 1";
     let write = "diskbench card:2 write 4K requests 1 scratch";
     // Reading the partition table comes before either.
@@ -128,8 +130,7 @@ fn no_interrupt_at_all_is_only_slow() {
     claim("every interrupt of the card's lost: requests end all the same");
     let folder = TempDir::new().expect("a folder");
     let card = card(folder.path());
-    let mut console = Machine::new().card(&card).monitor().start();
-    console.prompt();
+    let mut console = start(&card);
     console.fault_card("irq-lost");
     let said = console.command("diskbench card:2 write 4K requests 4 scratch");
     assert!(said.contains("requests=4 errors=0"), "{said}");
@@ -141,12 +142,7 @@ fn a_card_that_is_pulled_out_is_told_and_comes_back() {
     claim("a card pulled out in mid-transfer: all that waits fails; put back, it is found again");
     let folder = TempDir::new().expect("a folder");
     let card = card(folder.path());
-    let mut console = Machine::new()
-        .card(&card)
-        .monitor()
-        .deadline(PATIENCE)
-        .start();
-    console.prompt();
+    let mut console = start(&card);
     console.fault_card("eject/500x1:4000");
     let said = console.command("disktest card:2 requests 2000 scratch");
     assert!(said.contains("the first: the medium was removed"), "{said}");
@@ -171,8 +167,7 @@ fn a_card_whose_contacts_bounce_loses_nothing() {
     claim("a card that is away for 300 ms in mid-transfer: all that waits ends well");
     let folder = TempDir::new().expect("a folder");
     let card = card(folder.path());
-    let mut console = Machine::new().card(&card).monitor().start();
-    console.prompt();
+    let mut console = start(&card);
     console.fault_card("eject/500x1:300");
     let said = console.command("disktest card:2 requests 2000 scratch");
     assert!(said.contains("errors=0 mismatches=0"), "{said}");

@@ -109,8 +109,35 @@ pub struct MemoryRegionOps {
 // SAFETY: it is made of constants that nobody writes to.
 unsafe impl Sync for MemoryRegionOps {}
 
+impl MemoryRegionOps {
+    /// Accesses of every width reach the functions: a model names those that are wrong.
+    pub const fn of_any_width(
+        read: unsafe extern "C" fn(*mut c_void, u64, u32) -> u64,
+        write: unsafe extern "C" fn(*mut c_void, u64, u64, u32),
+    ) -> Self {
+        Self {
+            read,
+            write,
+            read_with_attrs: std::ptr::null(),
+            write_with_attrs: std::ptr::null(),
+            endianness: LITTLE_ENDIAN,
+            valid: Valid {
+                min: 1,
+                max: 8,
+                unaligned: true,
+                accepts: std::ptr::null(),
+            },
+            implemented: Implemented {
+                min: 1,
+                max: 8,
+                unaligned: true,
+            },
+        }
+    }
+}
+
 /// `DEVICE_LITTLE_ENDIAN`.
-pub const LITTLE_ENDIAN: c_int = 2;
+const LITTLE_ENDIAN: c_int = 2;
 
 /// Room for QEMU's `MemoryRegion`, which has 0x110 bytes.
 #[repr(C, align(16))]
@@ -358,6 +385,20 @@ pub fn fail(errp: Errp, message: &str) {
 
 /// `LOG_GUEST_ERROR`.
 const LOG_GUEST_ERROR: c_int = 1 << 11;
+
+/// Has a timer fire at `at_ns`, or not at all.
+///
+/// # Safety
+/// The timer was initialised, and stays; the big lock is held.
+pub unsafe fn set_timer(timer: *mut Timer, at_ns: Option<u64>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match at_ns {
+            Some(at_ns) => (qemu().timer_mod_ns)(timer, i64::try_from(at_ns).unwrap_or(i64::MAX)),
+            None => (qemu().timer_del)(timer),
+        }
+    }
+}
 
 /// Says what the guest did wrong, where `-d guest_errors` asks for it.
 pub fn log_guest_error(message: &str) {

@@ -32,10 +32,7 @@ use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 use sdhci_model::{BusError, Card, Outside, Plan, Sdhci, regs};
 
 use crate::board::{self, Board};
-use crate::qemu::{
-    self, CLOCK_VIRTUAL, Errp, Implemented, LITTLE_ENDIAN, MemoryRegion, MemoryRegionOps, Object,
-    Timer, Valid, qemu,
-};
+use crate::qemu::{self, CLOCK_VIRTUAL, Errp, MemoryRegion, MemoryRegionOps, Object, Timer, qemu};
 use drive::Drive;
 use options::options;
 
@@ -127,16 +124,8 @@ impl Device {
             return;
         }
         state.armed_ns = deadline_ns;
-        // SAFETY: the timer was initialised when the device was realized, and stays.
-        unsafe {
-            match deadline_ns {
-                Some(at_ns) => {
-                    let at_ns = i64::try_from(at_ns).unwrap_or(i64::MAX);
-                    (qemu().timer_mod_ns)(self.timer, at_ns);
-                }
-                None => (qemu().timer_del)(self.timer),
-            }
-        }
+        // SAFETY: the timer was initialised when the device was realized, and stays; QEMU called.
+        unsafe { qemu::set_timer(self.timer, deadline_ns) };
     }
 }
 
@@ -151,25 +140,7 @@ unsafe extern "C" fn write(_: *mut c_void, at: u64, value: u64, bytes: u32) {
     device.and_then(|d| d.with(|s, guest| s.sdhci.write(at as u32, bytes, value as u32, guest)));
 }
 
-/// Accesses of every width reach the model, which names those that are wrong.
-static OPS: MemoryRegionOps = MemoryRegionOps {
-    read,
-    write,
-    read_with_attrs: std::ptr::null(),
-    write_with_attrs: std::ptr::null(),
-    endianness: LITTLE_ENDIAN,
-    valid: Valid {
-        min: 1,
-        max: 8,
-        unaligned: true,
-        accepts: std::ptr::null(),
-    },
-    implemented: Implemented {
-        min: 1,
-        max: 8,
-        unaligned: true,
-    },
-};
+static OPS: MemoryRegionOps = MemoryRegionOps::of_any_width(read, write);
 
 unsafe extern "C" fn timer(_: *mut c_void) {
     if let Some(device) = DEVICE.get() {

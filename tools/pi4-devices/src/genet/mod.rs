@@ -34,9 +34,8 @@ use genet_model::{BusError, Counter, Genet, Line, Outside, Plan, Stray, map};
 
 use crate::board::{self, Board};
 use crate::qemu::{
-    self, CLOCK_VIRTUAL, Errp, Implemented, LITTLE_ENDIAN, MemoryRegion, MemoryRegionOps,
-    NET_CLIENT_NIC, NIC_STATE_BYTES, NetClient, NetClientInfo, NicConf, Object, ReentrancyGuard,
-    Timer, Valid, qemu,
+    self, CLOCK_VIRTUAL, Errp, MemoryRegion, MemoryRegionOps, NET_CLIENT_NIC, NIC_STATE_BYTES,
+    NetClient, NetClientInfo, NicConf, Object, ReentrancyGuard, Timer, qemu,
 };
 use options::options;
 
@@ -173,16 +172,8 @@ impl Device {
             return;
         }
         state.armed_ns = deadline_ns;
-        // SAFETY: the timer was initialised when the device was realized, and stays.
-        unsafe {
-            match deadline_ns {
-                Some(at_ns) => {
-                    let at_ns = i64::try_from(at_ns).unwrap_or(i64::MAX);
-                    (qemu().timer_mod_ns)(self.timer, at_ns);
-                }
-                None => (qemu().timer_del)(self.timer),
-            }
-        }
+        // SAFETY: the timer was initialised when the device was realized, and stays; QEMU called.
+        unsafe { qemu::set_timer(self.timer, deadline_ns) };
     }
 }
 
@@ -197,25 +188,7 @@ unsafe extern "C" fn write(_: *mut c_void, at: u64, value: u64, bytes: u32) {
     device.and_then(|d| d.with(|g, guest| g.write(at as u32, bytes, value as u32, guest)));
 }
 
-/// Accesses of every width reach the model, which names those that are wrong.
-static OPS: MemoryRegionOps = MemoryRegionOps {
-    read,
-    write,
-    read_with_attrs: std::ptr::null(),
-    write_with_attrs: std::ptr::null(),
-    endianness: LITTLE_ENDIAN,
-    valid: Valid {
-        min: 1,
-        max: 8,
-        unaligned: true,
-        accepts: std::ptr::null(),
-    },
-    implemented: Implemented {
-        min: 1,
-        max: 8,
-        unaligned: true,
-    },
-};
+static OPS: MemoryRegionOps = MemoryRegionOps::of_any_width(read, write);
 
 unsafe extern "C" fn can_receive(_: *mut NetClient) -> bool {
     DEVICE.get().is_none_or(Device::has_room)
