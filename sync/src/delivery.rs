@@ -114,6 +114,13 @@ pub trait Pic {
 
     /// An interrupt's class, one of [`Ipl::HARDWARE`].
     fn class(&self, interrupt: Self::Interrupt) -> Ipl;
+
+    /// For who counts what waits, and why: an interrupt is put aside under `mask`.
+    fn puts_aside(&self, _interrupt: Self::Interrupt, _mask: Mask) {}
+
+    /// As above: the PMR, which has stood for `from`, is about to open as far as `to` allows. What it has held off so long
+    /// is pending now.
+    fn opens(&self, _from: Mask, _to: Mask) {}
 }
 
 /// What a CPU's [`Delivery`] has done since the machine started.
@@ -135,6 +142,8 @@ pub struct Delivery<I, const N: usize> {
     policy: Policy,
     /// Where the PMR is.
     up_to: Option<Ipl>,
+    /// The mask for which it is there, if it holds anything off.
+    stands_for: Mask,
     /// What waits, as it came: the first `waiting` places.
     list: [Option<(I, Ipl)>; N],
     waiting: usize,
@@ -148,6 +157,7 @@ impl<I: Copy, const N: usize> Delivery<I, N> {
         Self {
             policy: Policy::Domain,
             up_to: None,
+            stands_for: Mask::OPEN,
             list: [const { None }; N],
             waiting: 0,
             statistics: Statistics {
@@ -184,7 +194,9 @@ impl<I: Copy, const N: usize> Delivery<I, N> {
         let next = loop {
             let up_to = self.as_ladder(mask);
             let raised = up_to > self.up_to;
-            self.move_mask(up_to, pic);
+            if up_to != self.up_to {
+                self.stand_for(mask, up_to, pic);
+            }
             self.statistics.accesses += 1;
             let Some(interrupt) = pic.acknowledge() else {
                 self.statistics.held += u64::from(raised);
@@ -196,9 +208,7 @@ impl<I: Copy, const N: usize> Delivery<I, N> {
             if !self.policy.holds_off(mask, class) {
                 break Some(interrupt);
             }
-            self.list[self.waiting] = Some((interrupt, class));
-            self.waiting += 1;
-            self.statistics.deferred += 1;
+            self.put_aside(interrupt, class, mask, pic);
         };
         self.note(thread);
         next
@@ -212,7 +222,10 @@ impl<I: Copy, const N: usize> Delivery<I, N> {
         let mask = thread.mask();
         let next = self.take_highest(mask);
         let up_to = self.as_ladder(mask).min(self.up_to);
-        self.move_mask(up_to, pic);
+        if up_to != self.up_to {
+            pic.opens(self.stands_for, mask);
+            self.stand_for(mask, up_to, pic);
+        }
         self.note(thread);
         next
     }
@@ -221,7 +234,8 @@ impl<I: Copy, const N: usize> Delivery<I, N> {
     #[inline]
     pub fn raised(&mut self, thread: &KThread, pic: &impl Pic<Interrupt = I>) {
         if self.policy == Policy::Eager {
-            let up_to = thread.mask().level().max(self.up_to);
+            self.stands_for = thread.mask();
+            let up_to = self.stands_for.level().max(self.up_to);
             self.move_mask(up_to, pic);
         }
     }
@@ -240,6 +254,22 @@ impl<I: Copy, const N: usize> Delivery<I, N> {
     /// How many interrupts wait in memory.
     pub fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Out of the way of what is not held off.
+    #[cold]
+    fn put_aside(&mut self, interrupt: I, class: Ipl, mask: Mask, pic: &impl Pic<Interrupt = I>) {
+        pic.puts_aside(interrupt, mask);
+        self.list[self.waiting] = Some((interrupt, class));
+        self.waiting += 1;
+        self.statistics.deferred += 1;
+    }
+
+    /// As above: moves the PMR for what `mask` holds off.
+    #[cold]
+    fn stand_for(&mut self, mask: Mask, up_to: Option<Ipl>, pic: &impl Pic<Interrupt = I>) {
+        self.stands_for = mask;
+        self.write_mask(up_to, pic);
     }
 
     /// Where the PMR has to hold off what `mask` does: `None`, if that is for the list.

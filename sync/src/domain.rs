@@ -200,7 +200,8 @@ impl<K> Cx<'_, K> {
 }
 
 /// Declares the lock classes of a machine and their order, all in one table: a class may be acquired where earlier
-/// ones of its domain are held, or ones of a lower domain.
+/// ones of its domain are held, or ones of a lower domain. That no class of Bio, Net or Tty may be acquired where one of
+/// another of these is held, the compiler checks of each pair.
 ///
 /// ```ignore
 /// sync::lock_order! {
@@ -250,6 +251,24 @@ macro_rules! lock_order {
         $crate::lock_order!(@chain [$($v)*] [$($s)* $($h)*]);
         $crate::lock_order!(@chain [$($s)*] [$($h)*]);
         $crate::lock_order!(@chain [$($h)*] []);
+        $crate::lock_order!(@apart [$($b)*] [$($n)* $($y)*]);
+        $crate::lock_order!(@apart [$($n)*] [$($b)* $($y)*]);
+        $crate::lock_order!(@apart [$($y)*] [$($b)* $($n)*]);
+    };
+    (@apart [$($one:ident)*] $others:tt) => {
+        $($crate::lock_order!(@each_apart $one $others);)*
+    };
+    (@each_apart $one:ident [$($other:ident)*]) => {
+        // Compiles only where there is one implementation to choose: not if the one may be held as the other is acquired.
+        $(const _: fn() = || {
+            trait Apart<How> {
+                fn apart() {}
+            }
+            struct Ordered;
+            impl<T> Apart<()> for T {}
+            impl<T: $crate::domain::Before<$other>> Apart<Ordered> for T {}
+            let _ = <$one as Apart<_>>::apart;
+        };)*
     };
     (@class $machine:ty, $domain:ident, $(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*

@@ -224,6 +224,11 @@ impl<T: ?Sized, C: LockClass> KMutex<T, C> {
         unsafe { &mut *self.value.get() }
     }
 
+    /// What it guards, past the lock: for who looks at a machine that is stopped.
+    pub fn as_ptr(&self) -> *mut T {
+        self.value.get()
+    }
+
     /// Leaves a lock that was [left to](KMutexGuard::leave_to) the current thread.
     ///
     /// # Safety

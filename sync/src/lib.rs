@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod domain;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod inbox;
 pub mod ipl;
 pub mod kcondvar;
 pub mod kmutex;
@@ -17,6 +18,8 @@ pub mod krwlock;
 pub mod lockdebug;
 #[cfg(not(any(loom, shuttle)))]
 pub mod lockstat;
+#[cfg(not(any(loom, shuttle)))]
+pub mod lockview;
 pub mod machine;
 pub mod priority;
 mod probe;

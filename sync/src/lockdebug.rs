@@ -6,8 +6,8 @@
 //! locks taken across a boundary that has no room for a token. So the checker keeps, for each thread, what it holds, and for
 //! all locks a graph: an edge from each lock held to each one entered. An entry that would close a circle is reported
 //! before it waits, whether or not anybody deadlocks this time, and leaves the graph as it was. It also looks at the context: no
-//! adaptive lock in an interrupt or with something masked, no spin lock in an interrupt of another domain; at how
-//! long interrupt-safe locks are held; and at memory that goes while its lock is held.
+//! adaptive lock in an interrupt or with something masked, no spin lock in an interrupt of another domain, no lock of a
+//! device's domain holding one of another's; at how long interrupt-safe locks are held; and at memory that goes while its lock is held.
 //!
 //! Memory is fixed: [`MAX_LOCKS`] locks, [`MAX_HELD`] held by a thread, [`MAX_FINDINGS`] different findings, each with a
 //! count. What finds no room is counted. A finding ends nothing: the checker goes on, and so does the kernel, but for
@@ -37,6 +37,13 @@ pub const MAX_FINDINGS: usize = 32;
 pub enum Finding {
     /// `wanted` was entered with `held` held, and earlier the other way round, perhaps through others.
     OrderCycle {
+        /// Class of the lock that is held.
+        held: &'static str,
+        /// Class of the lock that was entered.
+        wanted: &'static str,
+    },
+    /// `wanted` was entered with `held` held, and their domains have no order.
+    Unordered {
         /// Class of the lock that is held.
         held: &'static str,
         /// Class of the lock that was entered.
@@ -82,6 +89,10 @@ impl fmt::Display for Finding {
                     "order: {wanted} entered holding {held}, and before the other way round"
                 )
             }
+            Finding::Unordered { held, wanted } => write!(
+                f,
+                "domains: {wanted} entered holding {held}: they have no order"
+            ),
             Finding::Recursion { class } => write!(f, "recursion: {class} entered by its holder"),
             Finding::SleepsWhileMasked {
                 class,
@@ -136,15 +147,16 @@ impl fmt::Display for Report {
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use checker::{
-    HeldLocks, check_entry, check_hold, forget_held, forget_lock, note_held, note_left,
-    report_freed, report_recursion,
+    HeldLocks, check_entry, check_hold, forget_held, forget_lock, held_since_ns, note_held,
+    note_left, report_freed, report_recursion,
 };
 #[cfg(not(any(loom, shuttle)))]
-pub use checker::{clear, overflows, reports, set_hold_limit_ns};
+pub use checker::{clear, order, overflows, reports, set_hold_limit_ns};
 
 #[cfg(not(any(loom, shuttle)))]
 mod checker {
     use super::{Finding, MAX_FINDINGS, MAX_HELD, Report};
+    use crate::domain::{Bio, Domain, Net, Tty};
     use crate::lockstat::{self, MAX_LOCKS, Watcher};
     use crate::machine::{KThread, Machine};
     use crate::probe::Kind;
@@ -280,6 +292,10 @@ mod checker {
             if held == index || has_edge(held, index) {
                 continue;
             }
+            if lockstat::kind(held).is_some_and(|held| are_apart(held.domain, kind.domain)) {
+                let (held, wanted) = (class_of(held), kind.class);
+                report::<M>(Finding::Unordered { held, wanted }, 0);
+            }
             // First the edge, then the look: of two threads that close a circle at once, one sees the other's.
             let (after, bit) = (&AFTER[held][index / 64], 1 << (index % 64));
             after.fetch_or(bit, Ordering::SeqCst);
@@ -289,6 +305,23 @@ mod checker {
                 report::<M>(Finding::OrderCycle { held, wanted }, 0);
             }
         }
+    }
+
+    /// True of two domains of devices. A direct handler, which shares the list of whom it interrupts, enters none of these.
+    fn are_apart(one: &str, other: &str) -> bool {
+        let devices = [Bio::NAME, Net::NAME, Tty::NAME];
+        one != other && [one, other].iter().all(|name| devices.contains(name))
+    }
+
+    /// The order seen so far: of each edge, class and domain of the lock that was held and of the one that was entered.
+    pub fn order() -> impl Iterator<Item = [(&'static str, &'static str); 2]> {
+        let pairs =
+            (0..MAX_LOCKS).flat_map(|held| (0..MAX_LOCKS).map(move |wanted| [held, wanted]));
+        let edges = pairs.filter(|[held, wanted]| has_edge(*held, *wanted));
+        edges.filter_map(|[held, wanted]| {
+            let name = |lock| lockstat::kind(lock).map(|kind| (kind.class, kind.domain));
+            Some([name(held)?, name(wanted)?])
+        })
     }
 
     fn has_edge(from: usize, to: usize) -> bool {
@@ -341,14 +374,26 @@ mod checker {
         Some(since_ns)
     }
 
+    /// Since when `thread` has held the lock at `index`, ns, if that is known: somebody watches.
+    pub fn held_since_ns(thread: &KThread, index: usize) -> Option<u64> {
+        let held = &thread.held_locks;
+        let entry = WATCH.load(Ordering::Relaxed) << 16 | (index as u32 + 1);
+        let place = held
+            .entries
+            .iter()
+            .position(|e| e.load(Ordering::Relaxed) == entry)?;
+        Some(held.since_ns[place].load(Ordering::Relaxed))
+    }
+
     /// The lock at `index` was held for `hold_ns`.
     pub fn check_hold<M: Machine>(index: usize, hold_ns: u64) {
         let spins = lockstat::kind(index).is_some_and(|kind| kind.spins);
-        if spins
-            && hold_ns > HOLD_LIMIT_NS.load(Ordering::Relaxed)
-            && lockstat::is_watching(Watcher::Lockdebug)
-        {
-            let class = class_of(index);
+        if !spins || hold_ns <= HOLD_LIMIT_NS.load(Ordering::Relaxed) {
+            return;
+        }
+        let class = class_of(index);
+        M::held_long(class, hold_ns);
+        if lockstat::is_watching(Watcher::Lockdebug) {
             report::<M>(Finding::HeldTooLong { class }, hold_ns);
         }
     }

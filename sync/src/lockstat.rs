@@ -114,6 +114,16 @@ pub fn lines() -> impl Iterator<Item = Line> {
     })
 }
 
+/// What each lock in the table is, with its place and its word, which stays as long as nobody takes the lock out.
+pub(crate) fn words() -> impl Iterator<Item = (usize, &'static Kind, &'static AtomicUsize)> {
+    TABLE.iter().enumerate().filter_map(|(index, record)| {
+        let kind = kind(index)?;
+        // SAFETY: a lock leaves the table before its memory goes; the callers have seen to it that none does.
+        let word = unsafe { record.word.load(Ordering::Relaxed).as_ref() }?;
+        Some((index, kind, word))
+    })
+}
+
 /// Locks that found no place in the table, and are neither counted nor checked.
 pub fn overflows() -> u32 {
     OVERFLOWS.load(Ordering::Relaxed)

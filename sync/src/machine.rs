@@ -12,6 +12,17 @@ use crate::lockdebug::Report;
 use crate::spl::PENDING_EAGER;
 use crate::turnstile::{Blocked, Turnstiles};
 
+/// How a thread waits for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockWait {
+    /// It begins to spin.
+    Spins,
+    /// It begins to wait off the CPU.
+    Blocks,
+    /// It has the lock, or has given up.
+    Ended,
+}
+
 /// The machine under the locks: threads that can be parked, a clock, and deferred interrupts.
 pub trait Machine: Sized + 'static {
     /// The thread that executes this, or that the executing interrupt handler interrupted. The same until it ends.
@@ -51,6 +62,14 @@ pub trait Machine: Sized + 'static {
     /// The class of the interrupt whose handler executes this.
     fn interrupt() -> Option<Ipl>;
 
+    /// The current thread begins or ceases to wait for a lock of `class`. Any context, in the middle of entering it: it must not
+    /// enter one.
+    fn lock_wait(_class: &'static str, _wait: LockWait) {}
+
+    /// The current thread leaves a lock of `class` that spins, and that it held for longer than the limit. As above; while
+    /// somebody watches.
+    fn held_long(_class: &'static str, _hold_ns: u64) {}
+
     /// The run-time checker found something new. Any context, in the middle of entering or leaving a lock: it must not
     /// enter one.
     fn report(report: &Report);
@@ -82,6 +101,9 @@ pub struct KThread {
     pub(crate) next_waiter: AtomicPtr<KThread>,
     /// Where it blocks and what it inherits; guarded by the turnstiles' lock.
     pub(crate) blocked: Guarded<Blocked>,
+    /// The word of the lock that it is about to enter by the slow path; 0: none.
+    #[cfg(not(any(loom, shuttle)))]
+    pub(crate) wants: core::sync::atomic::AtomicUsize,
     /// What lockstat and lockdebug know that it holds.
     #[cfg(not(any(loom, shuttle)))]
     pub(crate) held_locks: crate::lockdebug::HeldLocks,
@@ -107,6 +129,8 @@ impl KThread {
             queued: AtomicBool::new(false),
             next_waiter: AtomicPtr::new(core::ptr::null_mut()),
             blocked: Guarded::new(Blocked::new(base)),
+            #[cfg(not(any(loom, shuttle)))]
+            wants: core::sync::atomic::AtomicUsize::new(0),
             #[cfg(not(any(loom, shuttle)))]
             held_locks: crate::lockdebug::HeldLocks::new(),
         }

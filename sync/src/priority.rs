@@ -72,6 +72,11 @@ impl PriorityMap {
         self.open
     }
 
+    /// The mask register's value that lets through only what has the highest priority of all, that of the highest class.
+    pub fn step(&self) -> u8 {
+        1 << self.open.trailing_zeros()
+    }
+
     /// True if each class outranks the one below it and an open mask delivers all: what boot checks on the values
     /// read back from the hardware.
     pub fn distinct(&self) -> bool {

@@ -2,7 +2,7 @@
 //! Where the locks' slow paths meet lockstat and lockdebug; under a model checker, nowhere.
 use crate::atomic::{AtomicUsize, const_fn};
 use crate::domain::{Domain, LockClass};
-use crate::machine::Machine;
+use crate::machine::{LockWait, Machine};
 use crate::spl::Mask;
 #[cfg(not(any(loom, shuttle)))]
 use crate::{lockdebug, lockstat};
@@ -63,17 +63,53 @@ pub(crate) struct Probe {
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) const NO_PLACE: u32 = u32::MAX;
 
+/// That a thread is in the slow path into a lock, for who looks at a machine that is stopped: noted in the thread as long as
+/// this lives. An interrupt's handler on the same thread, which wants another, puts back what it found.
+pub(crate) struct Wants {
+    #[cfg(not(any(loom, shuttle)))]
+    thread: &'static crate::machine::KThread,
+    #[cfg(not(any(loom, shuttle)))]
+    before: usize,
+}
+
+#[cfg(not(any(loom, shuttle)))]
+impl Wants {
+    pub fn note(thread: &'static crate::machine::KThread, word: &AtomicUsize) -> Self {
+        // ORDERING: Relaxed: only this thread writes it.
+        let before = thread.wants.load(Ordering::Relaxed);
+        let word = (&raw const *word).addr();
+        thread.wants.store(word, Ordering::Relaxed);
+        Self { thread, before }
+    }
+}
+
+#[cfg(not(any(loom, shuttle)))]
+impl Drop for Wants {
+    fn drop(&mut self) {
+        self.thread.wants.store(self.before, Ordering::Relaxed);
+    }
+}
+
+#[cfg(any(loom, shuttle))]
+impl Wants {
+    pub fn note(_: &'static crate::machine::KThread, _: &AtomicUsize) -> Self {
+        Self {}
+    }
+}
+
 /// How long a thread has waited for a lock.
-pub(crate) struct Wait<M> {
+pub(crate) struct Wait<M: Machine> {
+    kind: &'static Kind,
     spins_since_ns: Option<u64>,
     blocks_since_ns: Option<u64>,
     _machine: PhantomData<M>,
 }
 
 impl<M: Machine> Wait<M> {
-    /// Not at all yet.
-    pub const fn new() -> Self {
+    /// For a lock of `kind`: not at all yet.
+    pub const fn new(kind: &'static Kind) -> Self {
         Self {
+            kind,
             spins_since_ns: None,
             blocks_since_ns: None,
             _machine: PhantomData,
@@ -82,13 +118,30 @@ impl<M: Machine> Wait<M> {
 
     /// One more turn of a spin loop.
     pub fn spin(&mut self) {
-        self.spins_since_ns.get_or_insert_with(now_ns::<M>);
+        if self.spins_since_ns.is_none() {
+            self.spins_since_ns = Some(now_ns::<M>());
+            M::lock_wait(self.kind.class, LockWait::Spins);
+        }
         M::relax();
     }
 
     /// From now on it blocks.
     pub fn block(&mut self) {
         self.blocks_since_ns = Some(now_ns::<M>());
+        M::lock_wait(self.kind.class, LockWait::Blocks);
+    }
+
+    /// Has it begun?
+    fn has_begun(&self) -> bool {
+        self.spins_since_ns.or(self.blocks_since_ns).is_some()
+    }
+}
+
+impl<M: Machine> Drop for Wait<M> {
+    fn drop(&mut self) {
+        if self.has_begun() {
+            M::lock_wait(self.kind.class, LockWait::Ended);
+        }
     }
 }
 
@@ -170,7 +223,7 @@ impl Probe {
     pub fn entered<M: Machine>(&self, wait: Wait<M>) {
         let Some(index) = self.index() else { return };
         let watched = lockstat::watched();
-        let waited = wait.spins_since_ns.or(wait.blocks_since_ns).is_some();
+        let waited = wait.has_begun();
         if !waited && !watched {
             return;
         }

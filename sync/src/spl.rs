@@ -48,6 +48,27 @@ use core::ops::Add;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mask(u64);
 
+/// What a running handler of class Net or Tty adds beside what it holds off: a handler that keeps a lower class waiting is
+/// not a hold that does.
+const NET_HANDLER: u64 = 1 << 48;
+const TTY_HANDLER: u64 = 1 << 56;
+
+/// What keeps an interrupt waiting: of several, the first in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A hold of its own domain, or of one that covers it, or a handler of its class.
+    Own,
+    /// A handler of a more urgent class has the CPU.
+    Handler,
+    /// A hold of another domain, which has nothing to do with it.
+    Other,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 3] = [Cause::Own, Cause::Handler, Cause::Other];
+}
+
 /// Bit of [`KThread::pending`]: an interrupt was deferred.
 pub const PENDING_INTERRUPT: u32 = 1;
 /// Bit of [`KThread::pending`]: another thread should run.
@@ -74,8 +95,8 @@ impl Mask {
     pub const fn of_class(class: Ipl) -> Mask {
         match class {
             Ipl::Bio => Mask(Bio::HOLD),
-            Ipl::Net => Mask(Bio::HOLD | Net::HOLD),
-            Ipl::Tty => Mask(Vm::HOLD),
+            Ipl::Net => Mask(Bio::HOLD | Net::HOLD | NET_HANDLER),
+            Ipl::Tty => Mask(Vm::HOLD | TTY_HANDLER),
             Ipl::Sched => Mask(Sched::HOLD),
             Ipl::High => Mask(High::HOLD),
             Ipl::SoftClock | Ipl::SoftBio | Ipl::SoftNet | Ipl::SoftSerial => Mask::OPEN,
@@ -101,6 +122,26 @@ impl Mask {
         match counts.checked_ilog2() {
             Some(bit) => Some(Ipl::HARDWARE[bit as usize / 8]),
             None => None,
+        }
+    }
+
+    /// Why an interrupt of `class`, a device's, waits that was held off under this mask.
+    pub const fn cause(self, class: Ipl) -> Cause {
+        let [bio, net, tty, sched, high, _, net_handlers, tty_handlers] = self.0.to_le_bytes();
+        let above = sched > 0 || high > 0;
+        let handlers = net_handlers + tty_handlers;
+        // What of each count is no lower class's waiting for a handler.
+        let (own, more_urgent) = match class {
+            Ipl::Bio => (bio > handlers, handlers > 0),
+            Ipl::Net => (net > tty_handlers, tty_handlers > 0),
+            _ => (tty > 0, false),
+        };
+        if above || own {
+            Cause::Own
+        } else if more_urgent {
+            Cause::Handler
+        } else {
+            Cause::Other
         }
     }
 
@@ -377,6 +418,32 @@ mod tests {
         explore(&thread, &mut Vec::new(), depth, &mut sequences);
         assert!(sequences >= 6u32.pow(depth as u32), "{sequences}");
         assert_eq!(thread.mask(), Mask::OPEN);
+    }
+
+    #[test]
+    fn each_wait_has_its_cause() {
+        let (bio, net, vm) = (Mask::of::<Bio>(), Mask::of::<Net>(), Mask::of::<Vm>());
+        let [in_bio, in_net, in_tty] = [Ipl::Bio, Ipl::Net, Ipl::Tty].map(Mask::of_class);
+        for (mask, of_bio, of_net) in [
+            (bio, Cause::Own, Cause::Other),
+            (net, Cause::Other, Cause::Own),
+            (bio + net, Cause::Own, Cause::Own),
+            (Mask::of::<Tty>(), Cause::Other, Cause::Other),
+            (vm, Cause::Own, Cause::Own),
+            (Mask::of::<Sched>(), Cause::Own, Cause::Own),
+            (Mask::of::<High>() + net, Cause::Own, Cause::Own),
+            (in_bio, Cause::Own, Cause::Other),
+            (in_net, Cause::Handler, Cause::Own),
+            (in_tty, Cause::Handler, Cause::Handler),
+            // A handler on top of a hold, and one that holds its own lock.
+            (in_net + bio, Cause::Own, Cause::Own),
+            (in_net + net + Mask::BORROWED, Cause::Handler, Cause::Own),
+            (in_tty + in_net, Cause::Handler, Cause::Own),
+            (in_tty + bio, Cause::Own, Cause::Handler),
+        ] {
+            let causes = [Ipl::Bio, Ipl::Net].map(|class| mask.cause(class));
+            assert_eq!(causes, [of_bio, of_net], "{mask:x?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Theory, contexts and memory ordering are those of [`crate::kmutex`].
 use crate::atomic::{AtomicUsize, Ordering, const_fn};
 use crate::machine::{KThread, Machine};
-use crate::probe::{Kind, Probe, Wait};
+use crate::probe::{Kind, Probe, Wait, Wants};
 use crate::turnstile::{Locked, Outcome, Turnstile, Want};
 
 const WAITERS: usize = 1;
@@ -56,7 +56,8 @@ impl Core {
     #[inline(never)]
     pub fn enter_slow<M: Machine>(&self, kind: &'static Kind, deadline_ns: Option<u64>) -> Outcome {
         let me = M::current();
-        let mut wait = Wait::<M>::new();
+        let mut wait = Wait::<M>::new(kind);
+        let _wants = Wants::note(me, &self.word);
         self.probe.arrive::<M>(kind, &self.word, SLOW);
         loop {
             let word = self.word.load(Ordering::Relaxed);

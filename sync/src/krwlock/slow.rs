@@ -5,7 +5,7 @@
 //! Theory, fairness, contexts and memory ordering are those of [`crate::krwlock`].
 use crate::atomic::{AtomicBool, AtomicUsize, Ordering, const_fn};
 use crate::machine::{KThread, Machine};
-use crate::probe::{Kind, Probe, Wait};
+use crate::probe::{Kind, Probe, Wait, Wants};
 use crate::turnstile::{Locked, Turnstile, Want};
 use core::mem::offset_of;
 
@@ -141,6 +141,7 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn enter_slow<M: Machine>(&self, kind: &'static Kind, want: Want, announced: bool) {
+        let _wants = Wants::note(M::current(), &self.word);
         self.probe.arrive::<M>(kind, &self.word, SLOW);
         let turnstiles = M::turnstiles().lock::<M>();
         let (me, ts) = (M::current(), &self.turnstile);
@@ -151,7 +152,7 @@ impl Core {
                 self.word.fetch_sub(READER, Ordering::Relaxed);
             }
         }
-        let mut wait = Wait::<M>::new();
+        let mut wait = Wait::<M>::new(kind);
         if me.holds(ts) {
             self.probe.recursion::<M>(kind);
             panic!(

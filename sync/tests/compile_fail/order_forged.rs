@@ -6,13 +6,13 @@ use world::*;
 sync::lock_order! {
     machine Kernel;
     thread {}
-    bio { Mine }
-    net { Yours }
+    bio { Mine, Yours }
+    net {}
     tty {}
     vm {}
     sched {}
     high {}
 }
-impl Before<Yours> for Mine {} //~ bad
+impl Before<Mine> for Yours {} //~ bad
 // SAFETY: none: it says that it goes against the table.
-unsafe impl Before<Yours> for Mine {} //~ good
+unsafe impl Before<Mine> for Yours {} //~ good

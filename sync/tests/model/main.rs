@@ -13,6 +13,8 @@ mod condvar;
 #[cfg(loom)]
 mod delivery;
 #[cfg(loom)]
+mod inbox;
+#[cfg(loom)]
 mod interrupt;
 #[cfg(loom)]
 mod mutex;

@@ -102,7 +102,9 @@ impl<const N: usize> State<N> {
             up_to,
             list,
             waiting,
-            statistics: _, // nothing depends on it
+            // Nothing depends on these.
+            stands_for: _,
+            statistics: _,
         } = &self.cpu.delivery;
         let mut hasher = DefaultHasher::new();
         (policy, up_to, &list[..*waiting]).hash(&mut hasher);
