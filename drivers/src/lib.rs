@@ -12,15 +12,18 @@ extern crate std;
 
 pub mod aux;
 mod dma;
+pub mod genet;
 pub mod gpio;
 mod io;
 pub mod mailbox;
 pub mod pl011;
 pub mod pm;
+pub mod rng;
 pub mod sd;
 pub mod sdhci;
 #[cfg(test)]
 mod testing;
+pub mod thermal;
 mod wait;
 
 pub use dma::DmaBuffer;

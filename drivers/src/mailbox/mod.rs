@@ -22,6 +22,7 @@ mod error;
 mod model;
 mod property;
 mod regs;
+mod words;
 
 use crate::wait::wait_until;
 use crate::{DmaBuffer, Io};
@@ -29,6 +30,7 @@ use embedded_hal::delay::DelayNs;
 pub use error::Error;
 pub use property::{Clock, ExpanderPin, Memory, PowerDomain};
 use regs::{MAIL0_READ, MAIL0_STATUS, MAIL1_STATUS, MAIL1_WRITE, MESSAGE, STATUS};
+pub use words::{BoardRevision, Throttled};
 
 /// Words a buffer needs: one cache line.
 pub const BUFFER_WORDS: usize = 16;

@@ -59,7 +59,7 @@ impl<I: Io, B: DmaBuffer, D: DelayNs> Mailbox<I, B, D> {
         self.ask::<1>(0x0000_0001, &[], 4).map(|[time]| time)
     }
 
-    /// The board's revision word; with bit 23 set, its fields tell model, memory and maker.
+    /// The board's revision word, a [`BoardRevision`](super::BoardRevision).
     ///
     /// # Errors
     /// See the module.
@@ -101,7 +101,27 @@ impl<I: Io, B: DmaBuffer, D: DelayNs> Mailbox<I, B, D> {
     /// # Errors
     /// [`Error::NoClock`] for a rate of zero, which old firmware tells for EMMC2; and see the module.
     pub fn clock_rate_hz(&mut self, clock: Clock) -> Result<u32, Error> {
-        match self.ask::<2>(0x0003_0002, &[clock as u32, 0], 8)? {
+        self.rate_hz(0x0003_0002, clock)
+    }
+
+    /// The greatest rate in Hz at which the firmware lets `clock` run.
+    ///
+    /// # Errors
+    /// As [`Self::clock_rate_hz`].
+    pub fn max_clock_rate_hz(&mut self, clock: Clock) -> Result<u32, Error> {
+        self.rate_hz(0x0003_0004, clock)
+    }
+
+    /// The least rate in Hz.
+    ///
+    /// # Errors
+    /// As [`Self::clock_rate_hz`].
+    pub fn min_clock_rate_hz(&mut self, clock: Clock) -> Result<u32, Error> {
+        self.rate_hz(0x0003_0007, clock)
+    }
+
+    fn rate_hz(&mut self, tag: u32, clock: Clock) -> Result<u32, Error> {
+        match self.ask::<2>(tag, &[clock as u32, 0], 8)? {
             [_, 0] => Err(Error::NoClock {
                 clock: clock as u32,
             }),
@@ -127,8 +147,7 @@ impl<I: Io, B: DmaBuffer, D: DelayNs> Mailbox<I, B, D> {
             .map(|[_, temperature]| temperature)
     }
 
-    /// What slows the chip down: bit 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft temperature limit;
-    /// bits 16 to 19 the same, since power-up.
+    /// What slows the chip down, a [`Throttled`](super::Throttled).
     ///
     /// # Errors
     /// See the module.
@@ -200,6 +219,8 @@ mod tests {
             mailbox.clock_rate_hz(Clock::Emmc2),
             Err(Error::NoClock { clock: 12 })
         );
+        assert_eq!(mailbox.min_clock_rate_hz(Clock::Arm), Ok(600_000_000));
+        assert_eq!(mailbox.max_clock_rate_hz(Clock::Arm), Ok(1_500_000_000));
         assert_eq!(mailbox.temperature_millidegrees(), Ok(41_868));
         assert_eq!(mailbox.max_temperature_millidegrees(), Ok(85_000));
         assert_eq!(mailbox.throttled(), Ok(0x5_0005));

@@ -20,7 +20,7 @@ mod regs;
 
 use crate::Io;
 use core::fmt;
-use regs::{CR, DR, FBRD, FR, IBRD, ICR, IFLS, IMSC, INT, LCRH, MIS};
+use regs::{CR, DR, FBRD, FR, IBRD, ICR, IFLS, IMSC, INT, LCRH, MIS, RIS};
 
 /// Reads of FR before a busy transmitter is given up. A read of a device register costs some 50 ns or more, and
 /// 16 characters at 9,600 baud need 17 ms.
@@ -157,6 +157,17 @@ impl<I: Io> Pl011<I> {
             line,
             overrun: entry.is_set(DR::OE),
         })
+    }
+
+    /// True if there is something to read.
+    pub fn has_received(&self) -> bool {
+        !FR.read(&self.io).is_set(FR::RXFE)
+    }
+
+    /// True if a break has come since [`Pl011::take_interrupts`] cleared that. (QEMU's UART tells of breaks only where they
+    /// are read.)
+    pub fn has_break(&self) -> bool {
+        RIS.read(&self.io).is_set(INT::BE)
     }
 
     /// Lets the receive side interrupt: data, silence after data, and every receive error.
@@ -312,6 +323,16 @@ mod tests {
             Pl011::new(RegisterFile::with(&[(FR.offset, IDLE)])).try_read(),
             None
         );
+    }
+
+    #[test]
+    fn a_break_is_seen_without_reading_it() {
+        let io = RegisterFile::with(&[(FR.offset, 0), (RIS.offset, 1 << 9)]);
+        let uart = Pl011::new(&io);
+        assert!(uart.has_received() && uart.has_break());
+        io.write32(FR.offset, IDLE);
+        io.write32(RIS.offset, 1 << 10 | 1 << 8);
+        assert!(!uart.has_received() && !uart.has_break());
     }
 
     #[test]

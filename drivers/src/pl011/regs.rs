@@ -32,7 +32,7 @@ register_bitfields! { u32,
         TXIFLSEL OFFSET(0) NUMBITS(3) [ Eighth = 0 ],
         RXIFLSEL OFFSET(3) NUMBITS(3) [ Half = 2 ]
     ],
-    /// One layout for IMSC, MIS and ICR.
+    /// One layout for IMSC, RIS, MIS and ICR.
     pub INT [
         RX OFFSET(4) NUMBITS(1) [],
         TX OFFSET(5) NUMBITS(1) [],
@@ -52,5 +52,6 @@ pub const LCRH: Reg<LCRH::Register> = Reg::at(0x2c);
 pub const CR: Reg<CR::Register> = Reg::at(0x30);
 pub const IFLS: Reg<IFLS::Register> = Reg::at(0x34);
 pub const IMSC: Reg<INT::Register> = Reg::at(0x38);
+pub const RIS: Reg<INT::Register> = Reg::at(0x3c);
 pub const MIS: Reg<INT::Register> = Reg::at(0x40);
 pub const ICR: Reg<INT::Register> = Reg::at(0x44);

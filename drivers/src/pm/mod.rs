@@ -6,8 +6,9 @@
 //! that runs next reads from RSTS which partition to start; partition 63 means: do not start. That is all the
 //! power-off there is: the board halts, its supply stays on.
 //!
-//! QEMU carries out a reset as soon as RSTC asks for one, so [`Pm::arm`] resets at once there; it ends its process
-//! where the board halts; and with `-d unimp` it logs each write to RSTS and WDOG.
+//! QEMU alone carries out a reset as soon as RSTC asks for one, so [`Pm::arm`] resets at once there; it ends its
+//! process where the board halts; and with `-d unimp` it logs each write to RSTS and WDOG. With the device pack
+//! (`tools/pi4-devices`) it counts as the chip does.
 //!
 //! # References
 //! The block is not in BCM2711 ARM Peripherals. Facts from Linux `bcm2835_wdt.c` and Trusted Firmware-A's `rpi3`/`rpi4`.
@@ -70,7 +71,8 @@ impl<I: Io> Pm<I> {
         self.start(SOON_TICKS);
     }
 
-    /// Resets the machine `ticks` from now ([`TICKS_PER_SECOND`]), unless armed anew or stopped before.
+    /// Resets the machine `ticks` from now ([`TICKS_PER_SECOND`]), unless armed anew (which is how it is fed) or
+    /// stopped before.
     ///
     /// # Errors
     /// [`TicksOutOfRange`].
@@ -85,6 +87,17 @@ impl<I: Io> Pm<I> {
     /// Stops the watchdog.
     pub fn stop(&mut self) {
         self.io.write32(RSTC.offset, PASSWORD | RSTC_STOPPED);
+    }
+
+    /// Whether the watchdog counts.
+    pub fn is_armed(&self) -> bool {
+        RSTC.read(&self.io).matches_all(RSTC::WRCFG::FullReset)
+    }
+
+    /// Whether the machine started by a reset of the watchdog's: [`Self::reset`], or one that nobody fed. False after
+    /// power-on, and in QEMU without the device pack.
+    pub fn was_reset(&self) -> bool {
+        RSTS.read(&self.io).is_set(RSTS::HADWRF)
     }
 
     /// Ticks left until the armed watchdog resets the machine.
@@ -106,9 +119,90 @@ impl<I: Io> Pm<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::RegisterFile;
+    use crate::testing::{Clock, RegisterFile};
+    use core::cell::RefCell;
+    use embedded_hal::delay::DelayNs;
+    use soc_model::Ending;
     use std::string::ToString;
     use std::vec;
+
+    /// The model of the block, with a clock.
+    struct Block<'a> {
+        model: RefCell<soc_model::Pm>,
+        clock: &'a Clock,
+    }
+
+    impl<'a> Block<'a> {
+        fn new(clock: &'a Clock) -> Self {
+            Self {
+                model: RefCell::default(),
+                clock,
+            }
+        }
+
+        /// What becomes of the machine within so many seconds.
+        fn pass(&self, seconds: u32) -> Option<Ending> {
+            let mut clock = self.clock;
+            clock.delay_ms(1000 * seconds);
+            self.model.borrow_mut().advance(self.clock.now_ns())
+        }
+    }
+
+    impl Io for Block<'_> {
+        fn read32(&self, offset: usize) -> u32 {
+            let mut model = self.model.borrow_mut();
+            model.read(offset as u32, 4, self.clock.now_ns())
+        }
+        fn write32(&self, offset: usize, value: u32) {
+            let mut model = self.model.borrow_mut();
+            model.write(offset as u32, 4, value, self.clock.now_ns());
+            assert_eq!(model.strays.to_string(), "");
+        }
+    }
+
+    #[test]
+    fn a_watchdog_that_is_fed_lets_the_machine_be() {
+        let clock = Clock::default();
+        let block = Block::new(&clock);
+        let mut pm = Pm::new(&block);
+        for _ in 0..5 {
+            pm.arm(10 * TICKS_PER_SECOND).unwrap();
+            assert_eq!(block.pass(9), None);
+            assert!(pm.is_armed());
+        }
+        assert_eq!(pm.remaining_ticks(), TICKS_PER_SECOND);
+        assert!(!pm.was_reset());
+        assert_eq!(block.pass(1), Some(Ending::Reset));
+        assert!(pm.was_reset() && !pm.is_armed());
+    }
+
+    #[test]
+    fn a_watchdog_that_is_stopped_does_nothing() {
+        let clock = Clock::default();
+        let block = Block::new(&clock);
+        let mut pm = Pm::new(&block);
+        pm.arm(MAX_TICKS).unwrap();
+        pm.stop();
+        assert_eq!(block.pass(100), None);
+        assert!(!pm.is_armed());
+    }
+
+    #[test]
+    fn reset_resets_and_power_off_halts_soon() {
+        for ending in [Ending::Reset, Ending::Halt] {
+            let clock = Clock::default();
+            let block = Block::new(&clock);
+            let mut pm = Pm::new(&block);
+            match ending {
+                Ending::Reset => pm.reset(),
+                Ending::Halt => pm.power_off(),
+            }
+            assert_eq!(block.pass(0), None, "not yet");
+            let mut pause = &clock;
+            pause.delay_us(153);
+            assert_eq!(block.pass(0), Some(ending));
+        }
+    }
 
     #[test]
     fn reset_clears_the_partition_and_keeps_the_rest() {

@@ -7,7 +7,7 @@
 //! owner's flushes become.
 use super::init::{send, send_r1};
 use super::registers::{Cid, EmmcCsd, ExtCsd};
-use super::{Command, Error, Info, Kind, ResponseKind, bus};
+use super::{Command, Error, Info, Kind, Pace, ResponseKind, bus};
 use crate::sdhci::{Sdhci, Slot, Timing};
 use crate::{DmaBuffer, Io};
 
@@ -52,6 +52,7 @@ pub(super) fn set_up<I: Io, B: DmaBuffer, S: Slot>(
     csd: EmmcCsd,
     cid: u128,
     by_block: bool,
+    pace: Pace,
 ) -> Result<Info, Error> {
     let mut info = Info {
         kind: Kind::Emmc { by_block },
@@ -74,6 +75,9 @@ pub(super) fn set_up<I: Io, B: DmaBuffer, S: Slot>(
     let ext_csd = read_ext_csd(host)?;
     if by_block {
         info.capacity_blocks = ext_csd.capacity_blocks;
+    }
+    if pace == Pace::Plain {
+        return Ok(info);
     }
     if ext_csd.high_speed && host.can(Timing::High) {
         switch(host, rca, HS_TIMING, 1, SWITCH_US)?;

@@ -5,7 +5,9 @@
 //! Physical Layer Simplified Specification 9.10: §4.2.3 (initialisation), §4.2.2 (CMD8), §4.2.4 (1.8 V), §4.3.10
 //! (switch function), §6.4.1 (power-up: a second for ACMD41). eMMC: JESD84-B51 §6.4.
 use super::registers::{Cid, Csd, Scr};
-use super::{Card, Command, Error, Info, Kind, Loss, Response, ResponseKind, Stage, bus, emmc};
+use super::{
+    Card, Command, Error, Info, Kind, Loss, Pace, Response, ResponseKind, Stage, bus, emmc,
+};
 use crate::sdhci::{self, Sdhci, Slot, Timing};
 use crate::{DmaBuffer, Io};
 
@@ -42,14 +44,34 @@ impl<I: Io, B: DmaBuffer, S: Slot> Card<I, B, S> {
     /// # Errors
     /// With the host, for a later try: the medium's or the device's.
     pub fn init(mut host: Sdhci<I, B, S>) -> Result<Self, (Error, Sdhci<I, B, S>)> {
-        let mut fast = true;
-        match bring_up_patiently(&mut host, &mut fast) {
+        let mut pace = Pace::Fastest;
+        let found = bring_up_patiently(&mut host, &mut pace);
+        Self::with(host, pace, found)
+    }
+
+    /// Brings up the card in `host`'s slot as every card can be driven: one data line, 25 MHz, nothing switched in the
+    /// card. For who has no time for more, and trusts nothing that an earlier driver has set.
+    ///
+    /// # Errors
+    /// As [`Self::init`].
+    pub fn init_plain(mut host: Sdhci<I, B, S>) -> Result<Self, (Error, Sdhci<I, B, S>)> {
+        let mut pace = Pace::Plain;
+        let found = bring_up_patiently(&mut host, &mut pace);
+        Self::with(host, pace, found)
+    }
+
+    fn with(
+        host: Sdhci<I, B, S>,
+        pace: Pace,
+        found: Result<(u16, Info), Error>,
+    ) -> Result<Self, (Error, Sdhci<I, B, S>)> {
+        match found {
             Ok((rca, info)) => Ok(Self {
                 host,
                 rca,
                 info,
                 stage: Stage::Idle,
-                fast,
+                pace,
                 bad_crcs: 0,
                 lost: false,
                 unflushed: false,
@@ -60,19 +82,19 @@ impl<I: Io, B: DmaBuffer, S: Slot> Card<I, B, S> {
     }
 }
 
-/// [`bring_up`], repeated after errors of the bus; without 1.8 V (`fast`) once that has failed.
+/// [`bring_up`], repeated after errors of the bus; without 1.8 V once that has failed.
 pub(super) fn bring_up_patiently<I: Io, B: DmaBuffer, S: Slot>(
     host: &mut Sdhci<I, B, S>,
-    fast: &mut bool,
+    pace: &mut Pace,
 ) -> Result<(u16, Info), Error> {
     let mut repetitions = 0;
     loop {
-        let error = match bring_up(host, *fast) {
+        let error = match bring_up(host, *pace) {
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
         match error {
-            Error::Host(sdhci::Error::VoltageSwitch | sdhci::Error::Tuning) => *fast = false,
+            Error::Host(sdhci::Error::VoltageSwitch | sdhci::Error::Tuning) => *pace = Pace::High,
             error if error.is_transient() && repetitions < REPETITIONS => repetitions += 1,
             error => return Err(error),
         }
@@ -114,10 +136,10 @@ fn read<const N: usize, I: Io, B: DmaBuffer, S: Slot>(
 /// Brings the card into the transfer state; its address, and what it is.
 fn bring_up<I: Io, B: DmaBuffer, S: Slot>(
     host: &mut Sdhci<I, B, S>,
-    fast: bool,
+    pace: Pace,
 ) -> Result<(u16, Info), Error> {
     host.power_up().map_err(Error::Host)?;
-    let found = identify(host, fast)?;
+    let found = identify(host, pace)?;
     let cid = send(host, Command::new(2, 0, ResponseKind::R2))?.long();
     let rca = match found {
         Found::Sd { .. } => {
@@ -137,8 +159,16 @@ fn bring_up<I: Io, B: DmaBuffer, S: Slot>(
         Found::Sd {
             high_capacity,
             at_1v8,
-        } => set_up_sd(host, address, Csd::decode(csd)?, cid, high_capacity, at_1v8)?,
-        Found::Emmc { by_block } => emmc::set_up(host, rca, Csd::decode_emmc(csd), cid, by_block)?,
+        } => {
+            let info = set_up_sd(host, Csd::decode(csd)?, cid, high_capacity)?;
+            match pace {
+                Pace::Plain => info,
+                Pace::High | Pace::Fastest => speed_up_sd(host, address, csd, at_1v8, info)?,
+            }
+        }
+        Found::Emmc { by_block } => {
+            emmc::set_up(host, rca, Csd::decode_emmc(csd), cid, by_block, pace)?
+        }
     };
     info.read_only |= host.is_write_protected();
     Ok((rca, info))
@@ -147,7 +177,7 @@ fn bring_up<I: Io, B: DmaBuffer, S: Slot>(
 /// Finds a card and waits until it is up.
 fn identify<I: Io, B: DmaBuffer, S: Slot>(
     host: &mut Sdhci<I, B, S>,
-    fast: bool,
+    pace: Pace,
 ) -> Result<Found, Error> {
     send(host, Command::new(0, 0, ResponseKind::None))?;
     let since_2_00 = match host.command(Command::new(8, IF_COND, ResponseKind::R7)) {
@@ -157,7 +187,7 @@ fn identify<I: Io, B: DmaBuffer, S: Slot>(
         Err(sdhci::Error::NoResponse) => false,
         Err(cause) => return Err(Error::Bus { command: 8, cause }),
     };
-    let can_1v8 = fast && (host.can(Timing::Ddr50) || host.can(Timing::Sdr50));
+    let can_1v8 = pace == Pace::Fastest && (host.can(Timing::Ddr50) || host.can(Timing::Sdr50));
     let mut argument = OCR_3V3;
     if since_2_00 {
         argument |= OCR_CCS | if can_1v8 { OCR_S18 } else { 0 };
@@ -205,7 +235,7 @@ fn wait_ready<I: Io, B: DmaBuffer, S: Slot>(
     host: &mut Sdhci<I, B, S>,
     mut ask: impl FnMut(&mut Sdhci<I, B, S>) -> Result<Response, Error>,
 ) -> Result<u32, Error> {
-    let mut waited_us = 0;
+    let (mut waited_us, timeout_us) = (0, host.patience_us(READY_TIMEOUT_US));
     loop {
         let ocr = ask(host)?.short();
         if ocr & OCR_3V3 == 0 {
@@ -214,7 +244,7 @@ fn wait_ready<I: Io, B: DmaBuffer, S: Slot>(
         if ocr & OCR_READY != 0 {
             return Ok(ocr);
         }
-        if waited_us >= READY_TIMEOUT_US {
+        if waited_us >= timeout_us {
             return Err(Error::NotReady);
         }
         host.delay_us(READY_STEP_US);
@@ -222,31 +252,18 @@ fn wait_ready<I: Io, B: DmaBuffer, S: Slot>(
     }
 }
 
-/// Sets the bus up for a selected SD card.
+/// Sets the bus up for a selected SD card, as every card follows.
 fn set_up_sd<I: Io, B: DmaBuffer, S: Slot>(
     host: &mut Sdhci<I, B, S>,
-    address: u32,
     csd: Csd,
     cid: u128,
     high_capacity: bool,
-    at_1v8: bool,
 ) -> Result<Info, Error> {
-    let default_hz = host.set_clock(25_000_000, Timing::Default);
-    let default_hz = default_hz.map_err(Error::Host)?;
+    let clock_hz = host.set_clock(25_000_000, Timing::Default);
+    let clock_hz = clock_hz.map_err(Error::Host)?;
     if !high_capacity {
         send_r1(host, 16, 512, ResponseKind::R1)?;
     }
-    send_r1(host, 55, address, ResponseKind::R1)?;
-    let scr = Scr::decode(read(host, 51, 0)?);
-    if scr.four_lines {
-        send_r1(host, 55, address, ResponseKind::R1)?;
-        send_r1(host, 6, 0b10, ResponseKind::R1)?;
-        host.set_four_lines();
-    }
-    let (timing, clock_hz) = match scr.since_1_10 && csd.has_switch {
-        true => set_speed(host, at_1v8)?.unwrap_or((Timing::Default, default_hz)),
-        false => (Timing::Default, default_hz),
-    };
     Ok(Info {
         kind: match (high_capacity, csd.capacity_blocks) {
             (false, _) => Kind::Sdsc,
@@ -256,11 +273,36 @@ fn set_up_sd<I: Io, B: DmaBuffer, S: Slot>(
         capacity_blocks: csd.capacity_blocks,
         cid: Cid::decode(cid),
         read_only: csd.read_only,
-        timing,
+        timing: Timing::Default,
         clock_hz,
-        data_lines: if scr.four_lines { 4 } else { 1 },
+        data_lines: 1,
         volatile_cache: false,
     })
+}
+
+/// The best that card, controller and board can.
+fn speed_up_sd<I: Io, B: DmaBuffer, S: Slot>(
+    host: &mut Sdhci<I, B, S>,
+    address: u32,
+    csd: u128,
+    at_1v8: bool,
+    mut info: Info,
+) -> Result<Info, Error> {
+    send_r1(host, 55, address, ResponseKind::R1)?;
+    let scr = Scr::decode(read(host, 51, 0)?);
+    if scr.four_lines {
+        send_r1(host, 55, address, ResponseKind::R1)?;
+        send_r1(host, 6, 0b10, ResponseKind::R1)?;
+        host.set_four_lines();
+        info.data_lines = 4;
+    }
+    if scr.since_1_10
+        && Csd::decode(csd)?.has_switch
+        && let Some(speed) = set_speed(host, at_1v8)?
+    {
+        (info.timing, info.clock_hz) = speed;
+    }
+    Ok(info)
 }
 
 /// A way to drive the bus.

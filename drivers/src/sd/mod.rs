@@ -112,8 +112,7 @@ pub struct Card<I: Io, B: DmaBuffer, S: Slot> {
     rca: u16,
     info: Info,
     stage: Stage,
-    /// Timings at 1.8 V are tried: none of them has failed with this card.
-    fast: bool,
+    pace: Pace,
     /// Since it was brought up.
     bad_crcs: u32,
     /// It was sought and not found, or another one was.
@@ -122,6 +121,17 @@ pub struct Card<I: Io, B: DmaBuffer, S: Slot> {
     unflushed: bool,
     /// And may have forgotten it since.
     loss: Loss,
+}
+
+/// How far a card is driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// As it is after its identification.
+    Plain,
+    /// As far as it goes at 3.3 V.
+    High,
+    /// At 1.8 V, too: none of those timings has failed with this card.
+    Fastest,
 }
 
 /// What the transfer under way waits for.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What threads do with a card that was brought up: recovery, flushing, and transfers that are waited for.
 use super::{
-    Card, Command, Error, ResponseKind, STOP_TRANSMISSION, TransferData, bus, init, status,
+    Card, Command, Error, Pace, ResponseKind, STOP_TRANSMISSION, TransferData, bus, init, status,
 };
 use super::{Loss, Progress, Stage, emmc};
 use crate::sdhci::{self, Slot, Timing};
@@ -29,7 +29,7 @@ impl<I: Io, B: DmaBuffer, S: Slot> Card<I, B, S> {
             return self.identify_anew();
         }
         if self.bad_crcs >= BAD_CRCS_MAX && is_at_1v8(self.info.timing) {
-            self.fast = false;
+            self.pace = Pace::High;
         } else if self.recover_gently().is_ok() {
             return Ok(());
         }
@@ -50,7 +50,7 @@ impl<I: Io, B: DmaBuffer, S: Slot> Card<I, B, S> {
         if self.unflushed {
             self.loss = Loss::Untold;
         }
-        let found = init::bring_up_patiently(&mut self.host, &mut self.fast);
+        let found = init::bring_up_patiently(&mut self.host, &mut self.pace);
         let same = found.map_err(|error| match error {
             Error::NoCard => Error::Removed,
             error => error,
@@ -74,6 +74,7 @@ impl<I: Io, B: DmaBuffer, S: Slot> Card<I, B, S> {
         let select = Command::new(7, ask.argument, ResponseKind::R1b);
         let stop = Command::new(STOP_TRANSMISSION, 0, ResponseKind::R1b);
         let (mut waited_us, mut unanswered) = (0, 0);
+        let timeout_us = self.host.patience_us(BUSY_TIMEOUT_US);
         loop {
             let command = match self.host.command(ask).map(|r| r.short()) {
                 Ok(told) if status::takes_data(told) => return Ok(()),
@@ -98,7 +99,7 @@ impl<I: Io, B: DmaBuffer, S: Slot> Card<I, B, S> {
                     Err(cause) => return Err(bus(command, cause)),
                 }
             }
-            if waited_us >= BUSY_TIMEOUT_US {
+            if waited_us >= timeout_us {
                 return Err(Error::StillBusy);
             }
             self.host.delay_us(BUSY_STEP_US);

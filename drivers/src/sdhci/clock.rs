@@ -7,8 +7,7 @@
 //! mailbox is 0 on old firmware and 700 MHz under QEMU. CAPS can express 255 MHz at most, so a rate above that is no
 //! base clock. Where both are credible, the greater one: an error then makes the bus slow, never too fast.
 use super::regs::{CAPABILITIES, CLOCK_CONTROL, HOST_CONTROL, HOST_CONTROL_2};
-use super::{Error, STEP_US, Sdhci, Slot};
-use crate::wait::wait_until;
+use super::{Error, Sdhci, Slot};
 use crate::{DmaBuffer, Io};
 
 /// How the bus is driven (Physical Layer §4.3.10, §3.9).
@@ -102,8 +101,7 @@ impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
 
     /// Waits until the internal clock is stable, and gives it to the card.
     pub(super) fn start_clock(&mut self) -> Result<(), Error> {
-        let io = &self.io;
-        if !wait_until(&mut self.slot, CLOCK_TIMEOUT_US, STEP_US, || {
+        if !self.comes(CLOCK_TIMEOUT_US, |io| {
             CLOCK_CONTROL
                 .read(io)
                 .is_set(CLOCK_CONTROL::INTERNAL_STABLE)

@@ -11,12 +11,11 @@
 use super::engine::Awaits;
 use super::port::Port;
 use super::regs::{INT, INT_SIGNAL_ENABLE, INT_STATUS, PRESENT_STATE};
-use super::{Error, STEP_US, Sdhci, Slot, Step};
+use super::{Error, Sdhci, Slot, Step};
 use crate::sd::{
     BLOCK_BYTES, Command, Direction, Response, ResponseKind, STOP_TRANSMISSION, Segment,
     TransferData,
 };
-use crate::wait::wait_until;
 use crate::{DmaBuffer, Io};
 
 /// Until the lines are free. A card may be busy for 500 ms after a write.
@@ -163,8 +162,7 @@ impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
     fn ready(&mut self, data: bool) -> Result<(), Error> {
         let inhibit = PRESENT_STATE::COMMAND_INHIBIT_CMD::SET
             + PRESENT_STATE::COMMAND_INHIBIT_DAT.val(data.into());
-        let io = &self.io;
-        let free = wait_until(&mut self.slot, INHIBIT_TIMEOUT_US, STEP_US, || {
+        let free = self.comes(INHIBIT_TIMEOUT_US, |io| {
             PRESENT_STATE.read(io).get() & inhibit.value == 0
         });
         self.put(&INT_STATUS, u32::MAX);

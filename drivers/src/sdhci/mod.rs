@@ -35,6 +35,7 @@ mod error;
 mod port;
 mod regs;
 mod slot;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod uhs;
@@ -46,10 +47,10 @@ use engine::Active;
 pub use engine::Step;
 pub use error::{Blame, Error};
 use regs::{
-    CAPABILITIES, CAPABILITIES_1, CLOCK_CONTROL, HOST_CONTROL, HOST_VERSION, INT,
+    CAPABILITIES, CAPABILITIES_1, CLOCK_CONTROL, HOST_CONTROL, HOST_CONTROL_2, HOST_VERSION, INT,
     INT_STATUS_ENABLE, PRESENT_STATE,
 };
-pub use slot::{Slot, asserts, silence};
+pub use slot::{Polled, Slot, asserts, silence};
 use tock_registers::RegisterLongName;
 use tock_registers::fields::FieldValue;
 
@@ -76,6 +77,8 @@ pub struct Sdhci<I: Io, B: DmaBuffer, S: Slot> {
     dma: bool,
     /// The board has cut the card's supply, so that 1.8 V can be undone.
     power_cycled: bool,
+    /// The signals were at 1.8 V when this driver took the controller over.
+    found_at_1v8: bool,
     /// What INT_SIGNAL_ENABLE holds, but for [`silence`].
     signals: u32,
     active: Option<Active>,
@@ -96,6 +99,7 @@ impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
             clock_hz: 0,
             dma: false,
             power_cycled: false,
+            found_at_1v8: false,
             signals: 0,
             active: None,
             failed: false,
@@ -130,11 +134,16 @@ impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
         self.put(register, value);
     }
 
+    /// Waits until the registers say yes, for so long at most: then false.
+    fn comes(&mut self, timeout_us: u32, said: impl Fn(&I) -> bool) -> bool {
+        let (io, timeout_us) = (&self.io, self.slot.patience_us(timeout_us));
+        wait_until(&mut self.slot, timeout_us, STEP_US, || said(io))
+    }
+
     /// Sets reset bits and waits until the controller has cleared them.
     fn reset(&mut self, which: FieldValue<u32, CLOCK_CONTROL::Register>) -> Result<(), Error> {
         self.set(&CLOCK_CONTROL, which);
-        let io = &self.io;
-        let ended = wait_until(&mut self.slot, RESET_TIMEOUT_US, STEP_US, || {
+        let ended = self.comes(RESET_TIMEOUT_US, |io| {
             !CLOCK_CONTROL.read(io).any_matching_bits_set(which)
         });
         self.active = None;
@@ -172,6 +181,9 @@ impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
         self.clock_hz = 0;
         self.reset(CLOCK_CONTROL::RESET_ALL::SET)?;
         self.power_cycled = self.slot.cycle_power();
+        if self.found_at_1v8 && !self.power_cycled {
+            self.set(&HOST_CONTROL_2, HOST_CONTROL_2::SIGNALS_1V8::SET);
+        }
         // The reset has cut the supply.
         let can_adma2 = CAPABILITIES.read(&self.io).is_set(CAPABILITIES::ADMA2);
         self.dma = can_adma2 && self.table.is_some();
@@ -184,6 +196,14 @@ impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
             &HOST_CONTROL,
             HOST_CONTROL::BUS_VOLTAGE::V33 + HOST_CONTROL::BUS_POWER::SET + dma_select,
         );
+        self.listen();
+        self.set_clock(clock::IDENTIFICATION_HZ, Timing::Default)?;
+        self.slot.delay_us(POWER_UP_US);
+        Ok(())
+    }
+
+    /// Has INT_STATUS tell every event that there may be, and interrupts for none.
+    fn listen(&mut self) {
         self.put(
             &INT_STATUS_ENABLE,
             (INT::COMMAND_COMPLETE::SET
@@ -195,9 +215,6 @@ impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
         );
         self.put(&regs::INT_SIGNAL_ENABLE, 0);
         self.signals = 0;
-        self.set_clock(clock::IDENTIFICATION_HZ, Timing::Default)?;
-        self.slot.delay_us(POWER_UP_US);
-        Ok(())
     }
 
     /// Uses four data lines from now on.
@@ -234,6 +251,11 @@ impl<I: Io, B: DmaBuffer, S: Slot> Sdhci<I, B, S> {
             Some(table) if self.dma => adma::room(table),
             _ => usize::MAX,
         }
+    }
+
+    /// How much of a wait of so long there is time for.
+    pub fn patience_us(&self, wished_us: u32) -> u32 {
+        self.slot.patience_us(wished_us)
     }
 
     /// Does nothing for so long.

@@ -3,6 +3,7 @@
 mod chaos;
 mod identification;
 mod recovery;
+mod takeover;
 mod transfers;
 
 use super::Error;
