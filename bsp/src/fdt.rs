@@ -114,6 +114,8 @@ pub struct Board<'a> {
     pub mac: Option<[u8; 6]>,
     /// Where EMMC2 sees the first GiB on its own bus; `None`: unknown, no DMA. The BCM2711 B0 adds an offset, C0 none.
     pub emmc2_bus: Option<u32>,
+    /// Random bytes that the firmware put into the tree; empty: none.
+    pub rng_seed: &'a [u8],
     /// What is wrong with the firmware's data.
     pub complaint: Option<Complaint>,
 }
@@ -163,6 +165,7 @@ impl<'a> Board<'a> {
             command_line: "",
             mac: None,
             emmc2_bus: None,
+            rng_seed: &[],
             complaint: Some(complaint),
         }
     }
@@ -215,6 +218,10 @@ impl<'a> Board<'a> {
 
         if let Some(chosen) = root.child("chosen") {
             board.command_line = text(&chosen, "bootargs").unwrap_or("");
+            board.rng_seed = chosen
+                .property("rng-seed")
+                .and_then(|p| p.value_as().ok())
+                .unwrap_or(&[]);
         }
         let ethernet = root.child("aliases").and_then(|n| text(&n, "ethernet0"));
         if let Some(node) = ethernet.and_then(|path| fdt.find_node(path)) {
@@ -364,7 +371,13 @@ mod tests {
             node("aliases", &[("ethernet0", b"/ethernet@1\0")]),
             node("emmc2bus", &root_cells)
                 .property(DeviceTreeProperty::new("dma-ranges", ranges).unwrap()),
-            node("chosen", &[("bootargs", b"panic=halt log=info\0")]),
+            node(
+                "chosen",
+                &[
+                    ("bootargs", b"panic=halt log=info\0"),
+                    ("rng-seed", b"seed"),
+                ],
+            ),
             node("memory@0", &[("reg", &memory)]),
             node("psci", &[("method", b"smc\0")]),
             node(
@@ -398,6 +411,7 @@ mod tests {
         );
         assert_eq!(board.mac, Some([0xDC, 0xA6, 0x32, 1, 2, 3]));
         assert_eq!(board.emmc2_bus, Some(0xC000_0000));
+        assert_eq!(board.rng_seed, b"seed");
     }
 
     /// Every prefix, its length corrected as the boot copy's is; then 50,000 trees with a few bytes changed.

@@ -18,6 +18,7 @@ pub mod map;
 mod machine {
     pub mod cache;
     pub mod context;
+    mod copy;
     pub mod cpu;
     pub mod mmio;
     pub mod mmu;

@@ -19,6 +19,8 @@ pub const DEVICES_BASE: usize = 0xFC00_0000;
 pub const PM: usize = 0xFE10_0000;
 /// VideoCore property mailbox.
 pub const MAILBOX: usize = 0xFE00_B880;
+/// RNG200, the random number generator.
+pub const RNG: usize = 0xFE10_4000;
 /// GPIO.
 pub const GPIO: usize = 0xFE20_0000;
 /// PL011 UART0, the console.
@@ -29,6 +31,12 @@ pub const AUX: usize = 0xFE21_5000;
 pub const SDHCI_ARASAN: usize = 0xFE30_0000;
 /// EMMC2, the board's microSD slot.
 pub const SDHCI_EMMC2: usize = 0xFE34_0000;
+/// GENET, the Ethernet controller.
+pub const GENET: usize = 0xFD58_0000;
+/// AVS monitor, which measures the temperature.
+pub const AVS: usize = 0xFD5D_2000;
+/// The chip's revision word.
+pub const CHIP_REVISION: usize = 0xFC40_4000;
 /// GIC-400 distributor.
 pub const GICD: usize = 0xFF84_1000;
 /// GIC-400 CPU interface.
@@ -39,12 +47,16 @@ pub const VC_BUS_ALIAS: u32 = 0xC000_0000;
 
 /// PPI of the EL1 virtual timer.
 pub const IRQ_TIMER: IntId = IntId::ppi(11);
+/// PPI of the EL1 physical timer.
+pub const IRQ_WATCH: IntId = IntId::ppi(14);
 /// SPI 93: the auxiliary block.
 pub const IRQ_AUX: IntId = IntId::spi(93);
 /// SPI 121: UART0 (and 2 to 5, which stay disabled).
 pub const IRQ_UART0: IntId = IntId::spi(121);
 /// SPI 126: both SDHCI controllers.
 pub const IRQ_EMMC: IntId = IntId::spi(126);
+/// SPI 157: GENET, its default rings and the link.
+pub const IRQ_GENET: IntId = IntId::spi(157);
 /// SPIs that nothing on the board drives: software sets them pending.
 pub const IRQ_UNUSED: [IntId; 7] = [
     IntId::spi(189),

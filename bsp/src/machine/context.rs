@@ -34,6 +34,11 @@ impl Context {
         }
     }
 
+    /// Where it goes on, and the frame record of the function there: (pc, fp).
+    pub fn place(&self) -> (usize, usize) {
+        (self.pc as usize, self.x29 as usize)
+    }
+
     /// A stack, empty below `top`, that begins with `kernel_thread(entry, argument)`.
     pub fn starting(top: usize, entry: usize, argument: usize) -> Self {
         Self {

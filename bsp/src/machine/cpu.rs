@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One core: identity, interrupt mask, per-CPU pointer, idling, instruction counter.
-use aarch64_cpu::registers::{CurrentEL, DAIF, MPIDR_EL1, Readable, TPIDR_EL1, Writeable};
+use aarch64_cpu::registers::{
+    CurrentEL, DAIF, MIDR_EL1, MPIDR_EL1, Readable, TPIDR_EL1, Writeable,
+};
 use core::arch::asm;
 
 /// This core's number, 0..[`CPUS`](crate::map::CPUS): MPIDR affinity 0.
 #[inline]
 pub fn index() -> usize {
     (MPIDR_EL1.get() & 3) as usize
+}
+
+/// What this core is: implementer, part, revision.
+pub fn midr() -> u64 {
+    MIDR_EL1.get()
 }
 
 /// MPIDR affinity fields, as PSCI takes them.

@@ -78,6 +78,7 @@ pub mod symbol {
     symbols!(
         text_start = __text_start,
         text_end = __text_end,
+        build_id = __build_id,
         rodata_end = __rodata_end,
         bss_start = __bss_start,
         ksyms_start = __ksyms_start,

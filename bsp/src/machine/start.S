@@ -94,6 +94,9 @@ _start:                             // arm64 Image header (Linux Documentation/a
 first_core:
     msr     daifset, #15
     mov     x20, x0                 // device tree, or ATAGs, or nothing
+    mov     x22, x1                 // nothing, by the boot protocol: for the report
+    mov     x23, x2
+    mov     x24, x3
     mrs     x1, mpidr_el1
     tst     x1, #0xff
     b.ne    park
@@ -146,6 +149,9 @@ relocated:
     mmu_on
     mov     x0, x20
     mov     x1, x21
+    mov     x2, x22
+    mov     x3, x23
+    mov     x4, x24
     bl      first_core_in_rust
 
 .global secondary_entry

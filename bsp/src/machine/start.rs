@@ -31,6 +31,8 @@ pub struct Boot {
     pub firmware_data: &'static [u8],
     /// Address that the firmware passed in x0.
     pub firmware_data_addr: usize,
+    /// What x1, x2 and x3 held: zeros, says the boot protocol.
+    pub other_registers: [usize; 3],
     /// Exception level of entry: 2 from the firmware, 1 from some boot loaders.
     pub entry_el: u8,
 }
@@ -71,7 +73,13 @@ extern "C" fn before_mmu(firmware_data: usize) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn first_core_in_rust(firmware_data_addr: usize, entry_el: u8) -> ! {
+extern "C" fn first_core_in_rust(
+    firmware_data_addr: usize,
+    entry_el: u8,
+    x1: usize,
+    x2: usize,
+    x3: usize,
+) -> ! {
     // SAFETY: nobody writes COPY any more.
     let all: &'static [u8] =
         unsafe { core::slice::from_raw_parts(COPY.0.get().cast(), fdt::MAX_BYTES) };
@@ -81,6 +89,7 @@ extern "C" fn first_core_in_rust(firmware_data_addr: usize, entry_el: u8) -> ! {
     kernel_main(Boot {
         firmware_data: &all[..bytes],
         firmware_data_addr,
+        other_registers: [x1, x2, x3],
         entry_el,
     })
 }

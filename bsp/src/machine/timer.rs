@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The generic timer of each core: one counter for all, one comparator each (EL1 virtual timer, PPI 27).
+//! The generic timer of each core: one counter for all, two comparators each (EL1 virtual timer, PPI 27; EL1 physical
+//! timer, PPI 30).
 //!
-//! The virtual timer, because it needs nobody's permission: entered at EL1, the physical one may be trapped.
+//! The virtual timer is the kernel's clock, because it needs nobody's permission: entered at EL1, the physical one may be
+//! trapped. Entered at EL2, the kernel has given itself the physical one as well: it is the watchdog's.
 //! References: ARM DDI 0487, D12.
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{
-    CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable,
+    CNTFRQ_EL0, CNTP_CTL_EL0, CNTP_TVAL_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable,
+    Writeable,
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 use embedded_hal::delay::DelayNs;
@@ -52,7 +55,13 @@ pub fn start() {
 /// Nanoseconds since [`start`].
 #[inline]
 pub fn now_ns() -> u64 {
-    ticks_to_ns(ticks() - START.load(Ordering::Relaxed))
+    ns_at(ticks())
+}
+
+/// What [`now_ns`] was when the counter was at `ticks`.
+#[inline]
+pub fn ns_at(ticks: u64) -> u64 {
+    ticks_to_ns(ticks - START.load(Ordering::Relaxed))
 }
 
 /// A difference of [`ticks`] in nanoseconds.
@@ -76,6 +85,19 @@ pub fn set_deadline(deadline_ns: Option<u64>) {
             CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET);
         }
         None => CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::CLEAR),
+    }
+    barrier::isb(barrier::SY);
+}
+
+/// Interrupts this core by the physical timer in `after_ns` (less than 30 s, its width), `None` switches that off. Only on
+/// a core that was entered at EL2.
+pub fn set_watch(after_ns: Option<u64>) {
+    match after_ns {
+        Some(ns) => {
+            CNTP_TVAL_EL0.set(scale(ns, &TICKS_PER_NS, TICKS_PER_NS_BITS));
+            CNTP_CTL_EL0.write(CNTP_CTL_EL0::ENABLE::SET);
+        }
+        None => CNTP_CTL_EL0.write(CNTP_CTL_EL0::ENABLE::CLEAR),
     }
     barrier::isb(barrier::SY);
 }

@@ -53,6 +53,13 @@ pub struct Frame {
 }
 const _: () = assert!(size_of::<Frame>() == 304 && core::mem::offset_of!(Frame, record) == 288);
 
+impl Frame {
+    /// Address of the frame whose frame record is at `record`: that of the code which a trap interrupted.
+    pub const fn of_record(record: usize) -> usize {
+        record - core::mem::offset_of!(Frame, record)
+    }
+}
+
 /// What went wrong, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
