@@ -2,6 +2,8 @@
 //! What this machine is: the firmware's description, the command line, and what the VideoCore's mailbox says.
 //!
 //! Filled on the first CPU before the others run, read by all.
+pub mod watch;
+
 use crate::cmdline::Options;
 pub use crate::cmdline::{CpuOff, OnPanic};
 use crate::dma::Words;
@@ -12,8 +14,10 @@ use bsp::fdt::Board;
 use bsp::map;
 use bsp::mmio::Mmio;
 use bsp::start::Boot;
+use bsp::trap;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use drivers::mailbox::{BUFFER_WORDS, Mailbox};
+use drivers::thermal;
 use log::{info, warn};
 use spin::Once;
 use sync::domain::{Before, Cx, MaySleep};
@@ -24,6 +28,7 @@ struct Machine {
     options: Options,
     entry_el: u8,
     firmware_data_addr: usize,
+    other_registers: [usize; 3],
 }
 
 static MACHINE: Once<Machine> = Once::new();
@@ -51,6 +56,7 @@ pub fn init(boot: &Boot) {
         options,
         entry_el,
         firmware_data_addr,
+        other_registers: boot.other_registers,
     });
 }
 
@@ -73,9 +79,38 @@ pub fn entry() -> (u8, usize) {
     (machine().entry_el, machine().firmware_data_addr)
 }
 
+/// What x1, x2 and x3 held at entry.
+pub fn other_registers() -> [usize; 3] {
+    machine().other_registers
+}
+
 /// True if the firmware is an emulator's; [`ask_firmware`] has found out.
 pub fn is_emulated() -> bool {
     FIRMWARE_REVISION.load(Ordering::Relaxed) < FIRST_REAL_REVISION
+}
+
+/// When the firmware was built, in seconds since 1970; an emulator's constant; 0: it does not say.
+pub fn firmware_revision() -> u32 {
+    // ORDERING: with nobody; a number of its own, written before other threads ask.
+    FIRMWARE_REVISION.load(Ordering::Relaxed)
+}
+
+/// The word that tells the chip's stepping.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn chip_revision() -> Result<u32, &'static str> {
+    let word = trap::read(map::CHIP_REVISION, 4);
+    word.map(|word| word as u32)
+        .map_err(|trap::Faulted| "no such register")
+}
+
+/// The chip's temperature by its own sensor, in thousandths of a degree Celsius, if there is one.
+pub fn sensor_millidegrees() -> Option<i32> {
+    const STATUS: usize = 0x200;
+    trap::read(map::AVS + STATUS, 4).ok()?;
+    // SAFETY: the monitor's block, which answers; nobody writes to it.
+    thermal::millidegrees(&unsafe { Mmio::new(map::AVS) })
 }
 
 /// PSCI switches CPUs off and not on again, whatever the command line says.
@@ -95,6 +130,11 @@ pub fn cpu_off() -> CpuOff {
         CpuOff::Psci
     };
     options().cpu_off.unwrap_or(guess)
+}
+
+/// Whether the chip's watchdog shall guard the kernel: an emulator's may reset at once ([`drivers::pm`]).
+pub fn hwwatchdog() -> bool {
+    options().hwwatchdog.unwrap_or(!is_emulated())
 }
 
 /// Asks the mailbox; `None` if it does not answer.

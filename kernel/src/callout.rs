@@ -175,6 +175,17 @@ pub fn hand_over<K: Before<lock_order::Callouts>>(cx: &mut Cx<K>, cpu: usize) {
     note_first(0, &list);
 }
 
+/// The callouts that wait on CPU `cpu`, latest first, past the list's lock: time (ns), address of the function, argument.
+///
+/// # Safety
+/// The machine is stopped.
+pub unsafe fn waiting_stopped(cpu: usize) -> impl Iterator<Item = (u64, usize, usize)> {
+    // SAFETY: the caller's promise.
+    let list = unsafe { &*LISTS[cpu].as_ptr() };
+    let entries = list.entries.iter();
+    entries.map(|c| (c.at_ns, c.function as usize, c.argument))
+}
+
 /// Number of callouts that wait on each CPU.
 pub fn waiting<K: Before<lock_order::Callouts>>(cx: &mut Cx<K>) -> [usize; CPUS] {
     core::array::from_fn(|cpu| LISTS[cpu].enter(cx).0.entries.len())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Per-CPU state that is not the scheduler's, and sets of CPUs.
+//! Per-CPU state that is not the scheduler's, sets of CPUs, and IRQ masked with a note of where.
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -50,8 +50,17 @@ pub enum CpuState {
     Parked,
     /// Runs threads.
     Online,
-    /// Stopped by a panic.
+    /// Stopped by another CPU ([`crate::stop`]).
     Stopped,
+}
+
+/// An interrupt, or a loan of a CPU, that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Interruption {
+    /// When.
+    pub since_ticks: u64,
+    /// What there was of them before it.
+    before_ticks: u64,
 }
 
 /// One CPU. Written by that CPU unless it says otherwise.
@@ -75,7 +84,13 @@ pub struct Cpu {
     pub mpidr: AtomicU64,
     /// Times the CPU came online.
     pub starts: AtomicU32,
-    /// Frame record of the CPU when a panic stopped it.
+    /// How long interrupts, and threads that borrowed the CPU, have run on it.
+    interrupts_ticks: AtomicU64,
+    /// What that was when a thread last got the CPU.
+    interrupts_noted_ticks: AtomicU64,
+    /// Of them, soft interrupts.
+    pub softints_ticks: AtomicU64,
+    /// Frame record of the CPU when another stopped it.
     pub stopped_at: AtomicU64,
 }
 
@@ -94,8 +109,53 @@ impl Cpu {
             gic_target: AtomicU8::new(0),
             mpidr: AtomicU64::new(0),
             starts: AtomicU32::new(0),
+            interrupts_ticks: AtomicU64::new(0),
+            interrupts_noted_ticks: AtomicU64::new(0),
+            softints_ticks: AtomicU64::new(0),
             stopped_at: AtomicU64::new(0),
         }
+    }
+
+    /// How long interrupts, and threads that borrowed the CPU, have run on it, ticks; without those that still do.
+    #[inline]
+    pub fn interrupts_ticks(&self) -> u64 {
+        self.interrupts_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Of that, what came since [`note_interrupts`](Cpu::note_interrupts).
+    #[inline]
+    pub fn new_interrupts_ticks(&self) -> u64 {
+        self.interrupts_ticks() - self.interrupts_noted_ticks.load(Ordering::Relaxed)
+    }
+
+    /// From now on, others are new. On this CPU, as a thread gets it.
+    #[inline]
+    pub fn note_interrupts(&self) {
+        self.interrupts_noted_ticks
+            .store(self.interrupts_ticks(), Ordering::Relaxed);
+    }
+
+    /// An interrupt, or a loan of this CPU, begins at `now_ticks`.
+    #[inline]
+    pub fn interrupted(&self, now_ticks: u64) -> Interruption {
+        Interruption {
+            since_ticks: now_ticks,
+            before_ticks: self.interrupts_ticks(),
+        }
+    }
+
+    /// It ends at `now_ticks`; returns what it had of that for itself, without those that came on top of it.
+    #[inline]
+    pub fn resumed(&self, interruption: Interruption, now_ticks: u64) -> u64 {
+        let Interruption {
+            since_ticks,
+            before_ticks,
+        } = interruption;
+        let all = now_ticks - since_ticks;
+        let nested = self.interrupts_ticks() - before_ticks;
+        self.interrupts_ticks
+            .store(before_ticks + all, Ordering::Relaxed);
+        all - nested
     }
 
     /// Where the CPU is in its life.
@@ -132,6 +192,19 @@ pub fn cpu(n: usize) -> &'static Cpu {
 /// The CPU that executes this. Meaningful only while the caller cannot migrate: spl raised, or interrupts masked.
 pub fn this() -> &'static Cpu {
     &CPU[bsp::cpu::index()]
+}
+
+/// Masks IRQ on this CPU, and has the current thread note where, for those who find it hung there
+/// ([`crate::stop`]); returns the previous mask, for [`bsp::cpu::irq_restore`].
+#[inline]
+#[must_use]
+pub fn irq_save() -> u64 {
+    const DAIF_I: u64 = 1 << 7;
+    let daif = bsp::cpu::irq_save();
+    if daif & DAIF_I == 0 {
+        crate::thread::current().note_masked();
+    }
+    daif
 }
 
 /// CPUs that run threads now.

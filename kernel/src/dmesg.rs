@@ -43,6 +43,11 @@ impl<const N: usize> LogRing<N> {
         place == self.written
     }
 
+    /// The place behind the last line.
+    pub fn end(&self) -> u64 {
+        self.written
+    }
+
     /// Copies the next line from `place` on into `line` (cut to its length), moves `place` behind it, and returns
     /// the line's severity and length; `None` when there is no more. A reader that fell behind goes on with the
     /// oldest whole line.
@@ -61,17 +66,19 @@ impl<const N: usize> LogRing<N> {
         let level = self.get(*place);
         *place += 1;
         let mut length = 0;
-        loop {
+        // The last line has no end yet where its writer was stopped in the middle of it.
+        while *place < self.written {
             let byte = self.get(*place);
             *place += 1;
             if byte == b'\n' {
-                return Some((level, length));
+                break;
             }
             if length < line.len() {
                 line[length] = byte;
                 length += 1;
             }
         }
+        Some((level, length))
     }
 }
 
@@ -130,6 +137,19 @@ mod tests {
             "{lines:?}"
         );
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_line_that_breaks_off_ends_with_the_log() {
+        let mut ring = LogRing::<64>::new();
+        ring.push(3, format_args!("whole"));
+        ring.put(1);
+        ring.put(b'h');
+        let mut place = 0;
+        assert_eq!(
+            read(&ring, &mut place),
+            [(3, "whole".into()), (1, "h".into())]
+        );
     }
 
     #[test]

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The `log` crate's back end: every record goes to the ring, with time, CPU and severity; a thread prints it.
 //!
+//! The time is that since boot until [`clock`] is set, and then that of the day, UTC.
+//!
 //! # Contexts
 //! Logging never waits: any context in which no lock of domain Sched or High is held, for it wakes the printing thread.
 //! Until that thread runs, records are also printed at once, by polling.
+use crate::clock::{self, Utc};
 use crate::console::{terminal, tty};
 use crate::cpu::CpuSet;
 use crate::dmesg::LogRing;
 use crate::lock_order;
 use crate::thread::{self, Kernel, ThreadCx};
 use bsp::timer::now_ns;
+use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use sync::domain::{Before, Cx, Interrupt, MaySleep, MayWake, Sched};
@@ -24,6 +28,22 @@ pub const LINE_BYTES: usize = 240;
 struct Klog;
 
 static KLOG: Klog = Klog;
+
+/// An instant after boot: the time of day, or as long as that is unknown the seconds since boot.
+struct Stamp(u64);
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match clock::utc_ns(self.0) {
+            Some(utc_ns) => Utc(utc_ns).fmt(f),
+            None => {
+                let us = self.0 / 1000;
+                write!(f, "{:>5}.{:06}", us / 1_000_000, us % 1_000_000)
+            }
+        }
+    }
+}
+
 struct Memory {
     ring: LogRing<RING_BYTES>,
     /// How far the console has printed it.
@@ -44,8 +64,7 @@ impl Log for Klog {
     }
 
     fn log(&self, record: &Record) {
-        let us = now_ns() / 1000;
-        let (s, us) = (us / 1_000_000, us % 1_000_000);
+        let stamp = Stamp(now_ns());
         let module = record
             .target()
             .strip_prefix("kernel::")
@@ -60,10 +79,7 @@ impl Log for Klog {
         let (level, cpu) = (record.level() as u8, bsp::cpu::index());
         MEMORY.enter_leaf().ring.push(
             level,
-            format_args!(
-                "[{s:>5}.{us:06}] {cpu} {name:<5} {module}: {}",
-                record.args()
-            ),
+            format_args!("[{stamp}] {cpu} {name:<5} {module}: {}", record.args()),
         );
         if THREADED.load(Ordering::Relaxed) {
             // SAFETY: the header asks it of whoever logs, as `Log` has no room for a token.
@@ -149,6 +165,53 @@ pub fn for_each(mut print: impl FnMut(&[u8]) -> bool) {
     while let Some((_, length)) = { MEMORY.enter_leaf().ring.next(&mut place, &mut line) } {
         if !print(&line[..length]) {
             return;
+        }
+    }
+}
+
+/// Puts a line that was printed already into the log, past its lock and its thread, unless somebody is at it. The machine
+/// is stopped.
+pub fn note_stopped(level: Level, line: fmt::Arguments) {
+    if MEMORY.owner().is_some() {
+        return;
+    }
+    // SAFETY: nobody has the lock, and nobody can come by it: the other CPUs are stopped, and IRQ is masked here.
+    let memory = unsafe { &mut *MEMORY.as_ptr() };
+    let all_printed = memory.ring.is_at_end(memory.printed);
+    let (stamp, cpu) = (Stamp(now_ns()), bsp::cpu::index());
+    let name = if level == Level::Error {
+        "error"
+    } else {
+        "warn"
+    };
+    memory.ring.push(
+        level as u8,
+        format_args!("[{stamp}] {cpu} {name:<5} {line}"),
+    );
+    if all_printed {
+        memory.printed = memory.ring.end();
+    }
+}
+
+/// Calls `print` with each of the last `most` lines of the log, past its lock.
+///
+/// # Safety
+/// The machine is stopped.
+pub unsafe fn for_last_stopped(most: usize, mut print: impl FnMut(&[u8])) {
+    // SAFETY: the caller's promise. Who was stopped in the middle of a line left a ring that reads as lines.
+    let ring = unsafe { &(*MEMORY.as_ptr()).ring };
+    let mut line = [0; LINE_BYTES];
+    let mut place = 0;
+    let mut count = 0;
+    while ring.next(&mut place, &mut line).is_some() {
+        count += 1;
+    }
+    place = 0;
+    for n in 0..count {
+        if let Some((_, length)) = ring.next(&mut place, &mut line)
+            && n + most >= count
+        {
+            print(&line[..length]);
         }
     }
 }

@@ -10,8 +10,18 @@ sync::lock_order! {
     thread {
         /// The load that `stress` runs.
         Stress,
+        /// The threads that `provoke` started.
+        Provoke,
+        /// Those that its threads get stuck between, and that one keeps.
+        ProvokeLeft,
+        /// As above.
+        ProvokeRight,
+        /// As above.
+        ProvokeBusy,
         /// What a check or a measurement shares among its threads.
         Trial,
+        /// One look at the whole machine at a time.
+        Diagnosis,
         /// CPUs come and go.
         Change,
         /// Interrupts are established and moved.
@@ -48,6 +58,20 @@ sync::lock_order! {
         Card,
         /// The VideoCore's mailbox.
         Mailbox,
+        /// The network is configured, by one at a time.
+        NetConfig,
+        /// The PHY, which is asked over a slow bus.
+        Phy,
+        /// TCP/IP: the interface and its sockets.
+        NetStack,
+        /// Which services are open.
+        Services,
+        /// What became of datagrams in a measurement.
+        Iperf3,
+        /// Who is asked for the time.
+        Ntp,
+        /// The random numbers, and the generator that they are seeded from.
+        Random,
         /// The end of a thread, for those who wait for it.
         Join,
     }
@@ -68,6 +92,12 @@ sync::lock_order! {
     net {
         /// As for disks.
         LegacyNet,
+        /// The Ethernet controller and its rings.
+        NetDevice,
+        /// Packets on their way to the soft interrupt.
+        NetQueue,
+        /// Packet buffers that nobody uses.
+        NetPool,
         /// What a check shares with a handler.
         TrialNet,
         /// The torture's.
@@ -90,6 +120,8 @@ sync::lock_order! {
         XcallSlot,
         /// What the CPUs say that they did about interrupts.
         Figures,
+        /// What a CPU says of a thread that it runs.
+        Backtrace,
         /// What checks share with callouts.
         TrialSched,
         /// The torture's.
@@ -104,6 +136,8 @@ sync::lock_order! {
         TrialHigh,
         /// The torture's.
         TortureHigh,
+        /// Sockets whose threads forgot them.
+        NetAbandoned,
         /// The log's memory.
         Log,
         /// The interrupt distributor.

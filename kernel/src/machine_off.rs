@@ -7,9 +7,18 @@ use bsp::mmio::Mmio;
 use bsp::power;
 use drivers::pm::Pm;
 
-fn pm() -> Pm<Mmio> {
-    // SAFETY: the PM block; whoever gets here ends the machine, so a second user does not matter.
+/// The PM block, for who feeds its watchdog, and for who ends the machine.
+pub fn pm() -> Pm<Mmio> {
+    // SAFETY: its users write whole registers, and what each of them writes is right whoever else writes.
     Pm::new(unsafe { Mmio::new(map::PM) })
+}
+
+/// The chip's watchdog: whether it counts, how many milliseconds are left, and whether it started the machine.
+pub fn watchdog() -> (bool, u64, bool) {
+    let pm = pm();
+    let ticks = u64::from(pm.remaining_ticks());
+    let left_ms = ticks * 1000 / u64::from(drivers::pm::TICKS_PER_SECOND);
+    (pm.is_armed(), left_ms, pm.was_reset())
 }
 
 /// Halts the board, or ends the emulator with status 0.

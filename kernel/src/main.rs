@@ -14,9 +14,10 @@ mod boot {
     use bsp::trap::Fault;
     use core::mem::MaybeUninit;
     use kernel::console::{shell, tty};
-    use kernel::cpu::{CPUS, CpuSet};
+    use kernel::cpu::CpuSet;
+    use kernel::net::config::Config;
     use kernel::thread::{IdleCx, Kernel, ThreadCx};
-    use kernel::{board, heap, intr, klog, panic, smp, storage, thread};
+    use kernel::{board, heap, intr, klog, net, panic, random, smp, storage, thread, watchdog};
     use log::{error, info, warn};
     use sync::lockstat::{self, Watcher};
 
@@ -130,6 +131,8 @@ mod boot {
     /// The first thread: the rest of the boot, where waiting is allowed; then it is the shell.
     fn init(cx: &mut ThreadCx) {
         board::ask_firmware(cx);
+        watchdog::start();
+        random::seed(cx);
         let uart_hz = board::mailbox(cx, |m| m.clock_rate_hz(drivers::mailbox::Clock::Uart));
         if let Some(hz) = uart_hz {
             tty::set_clock(cx, hz);
@@ -138,15 +141,23 @@ mod boot {
             error!("console: {error}: no input"); // and none of the commands below
         }
         if board::get().method.is_some() {
-            for cpu in 1..CPUS {
+            for cpu in 1..board::options().cpus {
                 if let Err(error) = smp::start(cx, cpu) {
                     error!("{error}");
                 }
             }
         }
+        if let Err(error) = board::watch::start(cx) {
+            error!("board: {error}");
+        }
         match storage::mount_boot(cx) {
             Ok(mounted) => info!("{mounted}"),
             Err(reason) => error!("{reason}"),
+        }
+        let line = board::get().command_line;
+        let config = Config::parse(line, |word, error| warn!("command line: {word}: {error}"));
+        if let Err(error) = net::start(cx, config) {
+            error!("net: {error}");
         }
         shell::run(cx)
     }

@@ -19,7 +19,7 @@ use crate::board::{self, CpuOff};
 use crate::cpu::{self, CPUS, CpuSet, CpuState};
 use crate::intr::SourceError;
 use crate::thread::{IdleCx, ThreadCx};
-use crate::{callout, intr, lock_order, thread};
+use crate::{callout, intr, lock_order, thread, watchdog};
 use bsp::fdt::Method;
 use bsp::power;
 use bsp::timer::now_ns;
@@ -96,6 +96,7 @@ pub fn come_online(entry_el: u8) {
     thread::name_idle(n);
     callout::stop_timer();
     intr::init_cpu();
+    watchdog::start_cpu();
     thread::set_online(n, true);
 }
 
@@ -200,6 +201,7 @@ pub fn instructions(cx: &mut ThreadCx) -> Option<u64> {
 pub fn leave(cx: &mut IdleCx) {
     let this = cpu::this();
     let n = bsp::cpu::index();
+    watchdog::stop_ticking();
     callout::stop_timer();
     callout::hand_over(cx, n);
     intr::send(intr::Ipi::Callouts, CpuSet::only(0));

@@ -19,11 +19,13 @@
 //!
 //! References: NetBSD softint(9), kern_softint.c.
 use crate::cpu::CPUS;
+use crate::cpu::irq_save;
 use crate::thread::{self, Returned, Thread, ThreadCx, TooManyThreads};
+use crate::trace::{self, Class, Event};
 use crate::{intr, lock_order};
 use alloc::boxed::Box;
 use alloc::format;
-use bsp::cpu::{index, irq_restore, irq_save};
+use bsp::cpu::{index, irq_restore};
 use bsp::timer::now_ns;
 use core::fmt;
 use core::ptr;
@@ -248,6 +250,9 @@ impl PerCpu {
                 let number = left.trailing_zeros() as usize;
                 left &= left - 1;
                 self.counts[at].fetch_add(1, Ordering::Relaxed);
+                trace::event(Class::Intr, || Event::Softint {
+                    number: number as u8,
+                });
                 // SAFETY: its bit was set, so it is not unmade before it has run.
                 let work = unsafe { &*WORK[number].load(Ordering::Acquire) };
                 (work.handler)(cx, work.argument);

@@ -6,16 +6,18 @@
 //!
 //! # Contexts
 //! Threads only: every lock in here is adaptive.
-use crate::bio::Partition;
 use crate::bio::card::{self, Card};
 use crate::bio::disk::{Disk, Medium};
+use crate::bio::grow::{self, Grown};
 use crate::bio::ramdisk::RamDisk;
 use crate::bio::request::{Op, Transfer};
 use crate::bio::table::{Table, TableError};
+use crate::bio::{DiskError, Partition, SECTOR_BYTES};
 use crate::cpu::CpuSet;
 use crate::dma::Buffer;
 use crate::fs::Mounts;
 use crate::lock_order::{self, BioDone, BioQueue};
+use crate::panic::dump;
 use crate::thread::{self, PRIORITY_SYSTEM, ThreadCx};
 use alloc::boxed::Box;
 use alloc::format;
@@ -71,6 +73,16 @@ pub fn with_disks<R>(
     look(&disks, &mut cx)
 }
 
+/// Commands that disks were sent, retries not counted, and transfers that have ended, since the media came.
+pub fn work_done(cx: &mut ThreadCx) -> (u64, u64) {
+    with_disks(cx, |disks, cx| {
+        let card = disks.card.as_ref().map(|card| &card.medium);
+        let media = card.into_iter().chain(&disks.ram);
+        let statistics = media.map(|medium| medium.disk().statistics(cx));
+        statistics.fold((0, 0), |sum, s| (sum.0 + s.commands, sum.1 + s.transfers()))
+    })
+}
+
 /// The medium of the disk of that name: `card`, `ram`.
 ///
 /// # Errors
@@ -98,10 +110,12 @@ pub fn mount_boot(cx: &mut ThreadCx) -> Result<String, String> {
     let (mut disks, mut cx) = DISKS.enter(cx);
     let_go(&mut MOUNTS.enter(&mut cx).0, "card");
     disks.card = None;
+    dump::keep::forget();
     queue.remove(&mut cx);
     let (controller, card) = Card::find(&mut cx)?;
     let info = *card.info();
     let medium = queue.install(&mut cx, Box::new(card));
+    grow_data(&mut cx, &medium);
     let table = read_table(&mut cx, &medium).map_err(|error| error.to_string());
     let card = disks.card.insert(CardDisk {
         controller,
@@ -114,6 +128,7 @@ pub fn mount_boot(cx: &mut ThreadCx) -> Result<String, String> {
         info.capacity_bytes() >> 20,
         info.kind
     );
+    dump::keep::look(&mut cx, &card.medium, &info);
     let table =
         (card.table.as_ref()).map_err(|reason| format!("card on {controller}: {reason}"))?;
     if let Some(damage) = &table.damage {
@@ -170,7 +185,7 @@ fn overlaps(a: &str, b: &str) -> bool {
     a == b || holds(a, b) || holds(b, a)
 }
 
-/// Where a disk, or a partition of it as `card:2`, is mounted in whole or in part.
+/// Where a disk, or a partition of it as `card:3`, is mounted in whole or in part.
 pub fn mounted_at(cx: &mut ThreadCx, source: &str) -> Option<String> {
     place_of(&MOUNTS.enter(cx).0, source).map(String::from)
 }
@@ -205,6 +220,39 @@ fn let_go(mounts: &mut Mounts, disk: &str) {
             let lost = mounts.forget(&name).unwrap_or(0);
             warn!("/{name}: {lost} sectors were changed and never written");
         }
+    }
+}
+
+/// Gives a new card's data partition the room behind it: see [`grow`].
+fn grow_data<K>(cx: &mut Cx<K>, medium: &Medium)
+where
+    K: Before<BioQueue> + Before<BioDone> + MaySleep + MayWake,
+{
+    let mut transfer = |op, buffer: Buffer| {
+        let all = 0..buffer.len();
+        let done = medium.transfer(cx, Transfer::new(op, 0, buffer, all));
+        done.result.map(|()| done.buffer)
+    };
+    let mut grow = || -> Result<Option<Grown>, DiskError> {
+        let Ok(mut buffer) = transfer(Op::Read, Buffer::new(SECTOR_BYTES)?) else {
+            return Ok(None); // who reads the table next says so
+        };
+        let sector = buffer.bytes().first_chunk();
+        let Some(grown) = sector.and_then(|sector| grow::grown(sector, medium.sectors())) else {
+            return Ok(None);
+        };
+        buffer.bytes_mut().copy_from_slice(&grown.sector);
+        transfer(Op::WriteThrough, buffer)?;
+        transfer(Op::Flush, Buffer::new(0)?)?;
+        Ok(Some(grown))
+    };
+    match grow() {
+        Ok(Some(grown)) => info!(
+            "partition 3 grew to the card's end: {} MiB",
+            (grown.sectors * SECTOR_BYTES as u64) >> 20
+        ),
+        Ok(None) => {}
+        Err(error) => warn!("partition 3 did not grow to the card's end: {error}"),
     }
 }
 

@@ -23,7 +23,7 @@ use alloc::sync::Arc;
 use bsp::map;
 use bsp::mmio::Mmio;
 use bsp::timer::now_ns;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use drivers::mailbox::{Clock, ExpanderPin, PowerDomain};
 use drivers::sd::{self, Direction, Info, Segment, TransferData};
 use drivers::sdhci::{self, Blame, Sdhci, Slot};
@@ -73,6 +73,8 @@ const CONTROLLERS: [Controller; 2] = [
 static DISK: Once<Arc<Disk>> = Once::new();
 /// The registers of the controller that is in use. ORDERING: Relaxed: an address; the queue's lock orders the rest.
 static IN_USE: AtomicUsize = AtomicUsize::new(map::SDHCI_EMMC2);
+/// Its base clock in Hz, as the firmware tells it; 0 if it does not. ORDERING: Relaxed, as above.
+static IN_USE_HZ: AtomicU32 = AtomicU32::new(0);
 /// The controller has interrupted while a thread has it.
 static EVENT: KMutex<bool, lock_order::CardEvent> = KMutex::new(false);
 static EVENT_CAME: KCondvar<Kernel> = KCondvar::new();
@@ -91,9 +93,20 @@ pub fn disk(cx: &mut ThreadCx) -> Result<&'static Arc<Disk>, SourceError> {
     Ok(DISK.call_once(|| disk))
 }
 
+/// The address of the controller that has the card, and its base clock in Hz, if the firmware tells it, else 0. Asked by
+/// who has found the card, under the disks' lock.
+pub fn in_use() -> (usize, u32) {
+    (
+        IN_USE.load(Ordering::Relaxed),
+        IN_USE_HZ.load(Ordering::Relaxed),
+    )
+}
+
 fn interrupt(cx: &mut ThreadCx, _: usize) {
-    if let Some(disk) = DISK.get() {
-        disk.interrupt(cx, wake_thread);
+    if let Some(disk) = DISK.get()
+        && disk.interrupt(cx, wake_thread)
+    {
+        intr::note_work(map::IRQ_EMMC);
     }
 }
 
@@ -196,6 +209,7 @@ impl Card {
         for controller in CONTROLLERS {
             let hz = board::mailbox(cx, |m| m.clock_rate_hz(controller.clock));
             IN_USE.store(controller.base, Ordering::Relaxed);
+            IN_USE_HZ.store(hz.unwrap_or(0), Ordering::Relaxed);
             match Self::on(controller, hz.filter(|hz| *hz != 0)) {
                 Ok(card) => return Ok((controller.name, card)),
                 Err(sd::Error::NoCard) => debug!("{}: no card", controller.name),

@@ -6,14 +6,15 @@
 //! and, if the device is idle, starts the first command. The device's interrupt ends it, hands the transfers to those
 //! who wait, and starts the next: so the device never waits for a thread.
 //!
+//! A device's registers are slow, slower still in an emulator, and who has the lock may be at them for most of the time. A
+//! thread that submits does not wait for that: meanwhile an [`Inbox`] is open, where it leaves its transfers, and whose
+//! keeper, before it leaves the lock, puts them into the queue and starts what it can.
+//!
 //! What takes time happens outside the lock. Buffers are synchronised by who submits and by who waits. And a command
 //! that fails, or does not end, is the *steward*'s: a thread, one for each device, that takes the device out of the
 //! lock, has it recover, puts it back, and has the command tried again, [`TRIES`] times in all. If several
 //! transfers went in one command, each is then tried alone: what one sector spoils is one transfer. While the device is
 //! out, transfers wait in the queue.
-//!
-//! The steward looks at a running command every [`LOOK_NS`]: an interrupt that was lost is found there, and after
-//! [`TIMEOUT_NS`] the command is given up. An idle device costs no look.
 //!
 //! A medium that was taken out and put back is another medium, unless it is back within a second: handles on the old
 //! one ([`Medium`]) find it removed.
@@ -25,31 +26,37 @@
 //! The queue's lock, then that for ends. The device's own code runs under the first, and takes none of this file's. A
 //! transfer has no lock of its own: making and dropping one would cost more than all the rest.
 //!
+//! # Rejected
+//! Spinning for the lock: with four threads, four CPUs spent nearly all of their time so, and two that an emulator has of
+//! its host kept from working the one that was waited for. A lock of its own for the queue: a transfer would then go
+//! through two more than it needs when nobody else is there.
+//!
 //! # References
 //! NetBSD buf(9), biowait(9), bufq(9).
+mod steward;
+mod submit;
+
+pub use steward::TRIES;
+pub use submit::Medium;
+
 use super::DiskError;
-use super::queue::{Batch, Limits, Place, Queue};
-use super::request::{BlockDevice, Op, Ticket, Transfer, Wait};
+use super::queue::{Batch, Limits, Place, Queue, SLOTS};
+use super::request::{Op, Transfer, Wait};
 use super::statistics::Statistics;
 use crate::cpu::CpuSet;
 use crate::lock_order::{BioDone, BioQueue};
 use crate::thread::{self, Kernel, PRIORITY_SYSTEM, ThreadCx, TooManyThreads};
+use crate::trace::{self, Class, Event};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bsp::timer::now_ns;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use sync::domain::{Before, Bio, Cx, MaySleep, MayWake};
+use sync::inbox::{Inbox, Link, Linked};
 use sync::kcondvar::KCondvar;
 use sync::kmutex::{IntrCookie, KMutex};
-
-/// Times that a command is tried.
-pub const TRIES: u32 = 3;
-/// How often the steward looks whether a command has ended.
-const LOOK_NS: u64 = 500_000_000;
-/// After this a command is taken for lost. A card may be busy for 500 ms, and the controller's own time-out is 2.7 s.
-const TIMEOUT_NS: u64 = 5_000_000_000;
 
 /// A command, and its transfers in the queue.
 pub struct Command<'a> {
@@ -127,6 +134,10 @@ pub struct Pending {
     /// ORDERING: Relaxed: looked at and set with the lock for ends held.
     ended: AtomicBool,
     changed: KCondvar<Kernel>,
+    /// Where it goes, or why nowhere.
+    place: Result<Place, DiskError>,
+    submitted_ns: u64,
+    link: Link<Self>,
     medium: Medium,
     /// The device moves the data itself: the buffer was made ready for it.
     by_dma: bool,
@@ -144,6 +155,11 @@ impl Pending {
         }
     }
 
+    /// Names it in a trace while it is under way.
+    fn trace_id(&self) -> u32 {
+        (&raw const *self).addr() as u32
+    }
+
     /// Waits until it has ended. Once.
     fn until_ended<K: Before<BioDone> + MaySleep>(&self, cx: &mut Cx<K>) -> Transfer {
         {
@@ -159,6 +175,12 @@ impl Pending {
             transfer.buffer.postread(transfer.range.clone());
         }
         transfer
+    }
+}
+
+impl Linked for Pending {
+    fn link(&self) -> &Link<Self> {
+        &self.link
     }
 }
 
@@ -197,6 +219,8 @@ type Ended = heapless::Vec<Arc<Pending>, 4>;
 
 struct State {
     queue: Queue<Arc<Pending>>,
+    /// Left in the inbox, and not in the queue yet, which was full.
+    late: heapless::Deque<Arc<Pending>, SLOTS>,
     /// Of a command that failed as a whole: to be tried one by one, before all others; last first.
     alone: Vec<Batch>,
     active: Option<Active>,
@@ -218,6 +242,7 @@ impl State {
     fn new() -> Self {
         Self {
             queue: Queue::new(),
+            late: heapless::Deque::new(),
             alone: Vec::new(),
             active: None,
             chore: None,
@@ -235,6 +260,10 @@ impl State {
 pub struct Disk {
     name: &'static str,
     state: KMutex<State, BioQueue>,
+    /// Open while the lock's holder is at the device.
+    inbox: Inbox<Pending>,
+    /// Left there, and not in the queue yet.
+    left: AtomicUsize,
     /// Around the ends of transfers: who waits for one does not wait for the queue.
     done: KMutex<(), BioDone>,
     /// There is room in the queue, or a command has ended, or the steward has put the device back.
@@ -272,6 +301,8 @@ impl Disk {
         let disk = Arc::new(Self {
             name,
             state,
+            inbox: Inbox::new(),
+            left: AtomicUsize::new(0),
             done: KMutex::new(()),
             room: KCondvar::new(),
             work: KCondvar::new(),
@@ -325,20 +356,37 @@ impl Disk {
         self.state.enter(cx).0.statistics.clone()
     }
 
-    /// The device's interrupt. `elsewhere` is called instead if a thread has the device: it comes back only after that.
-    pub fn interrupt(&self, cx: &mut ThreadCx, elsewhere: impl FnOnce(&mut Cx<BioQueue>)) {
-        let ended = {
+    /// Lets `look` see the command under way, if there is one, with the queue locked.
+    pub fn with_command<K: Before<BioQueue>>(
+        &self,
+        cx: &mut Cx<K>,
+        look: impl FnOnce(Option<&Batch>),
+    ) {
+        let (state, _) = self.state.enter(cx);
+        look(state.active.as_ref().map(|active| &active.batch));
+    }
+
+    /// The device's interrupt. `elsewhere` is called instead if a thread has the device: it comes back only after that. True
+    /// if a command has come further.
+    pub fn interrupt(&self, cx: &mut ThreadCx, elsewhere: impl FnOnce(&mut Cx<BioQueue>)) -> bool {
+        let (told, ended) = {
             let (mut state, mut cx) = self.state.enter(cx);
             let State { active, device, .. } = &mut *state;
             match device {
-                None => return elsewhere(&mut cx),
+                None => {
+                    elsewhere(&mut cx);
+                    return false;
+                }
                 Some(device) if active.is_none() => device.hush(),
                 Some(_) => {}
             }
-            let _told = self.look(&mut state, &mut cx, |device, command| device.look(command));
-            core::mem::take(&mut state.ended)
+            self.inbox.open();
+            let told = self.look(&mut state, &mut cx, |device, command| device.look(command));
+            self.close_inbox(&mut state, &mut cx);
+            (told, core::mem::take(&mut state.ended))
         };
         self.wake(cx, ended);
+        told
     }
 
     /// Looks by `ask` how the running command stands, and goes on. True if there was something new.
@@ -397,6 +445,10 @@ impl Disk {
     ) {
         let now = now_ns();
         while let Some(entry) = state.queue.take_last(&mut batch) {
+            trace::event(Class::Bio, || Event::Done {
+                id: entry.waiter.trace_id(),
+                well: result.is_ok(),
+            });
             (state.statistics).ended(entry.place, result, now - entry.submitted_ns);
             // An error that has a place has this one's.
             let result = result.map_err(|error| error.at(entry.place.lba));
@@ -436,6 +488,9 @@ impl Disk {
 
     /// Starts commands until one is under way or nothing waits.
     fn dispatch(&self, state: &mut State, cx: &mut Cx<BioQueue>) {
+        if !state.late.is_empty() {
+            self.admit_late(state, cx);
+        }
         while state.active.is_none() && !state.out {
             let Some(device) = &mut state.device else {
                 return;
@@ -445,6 +500,12 @@ impl Disk {
                 return;
             };
             state.statistics.started(&batch);
+            trace::event(Class::Bio, || Event::Start {
+                op: batch.op as u8,
+                transfers: batch.count() as u8,
+                lba: batch.lba,
+                sectors: batch.sectors as u32,
+            });
             let progress = match batch.op {
                 Op::Flush if device.has_volatile_cache() => {
                     state.chore = Some(Chore::Flush);
@@ -484,240 +545,7 @@ impl Disk {
         while let Some(batch) = state.alone.pop().or_else(|| state.queue.next(ALL)) {
             self.end(state, cx, batch, Err(error));
         }
+        self.admit_late(state, cx); // to no medium
         self.room.broadcast(cx);
-    }
-
-    /// The steward.
-    fn serve(&self, cx: &mut ThreadCx) {
-        loop {
-            let (chore, mut device) = self.wait_for_work(cx);
-            let done = match chore {
-                Chore::Recover(_) => recover(cx, device.as_mut()),
-                Chore::Flush => device.flush(),
-            };
-            self.put_back(cx, chore, device, done);
-        }
-    }
-
-    /// Waits until there is a chore, and takes the device.
-    fn wait_for_work(&self, cx: &mut ThreadCx) -> (Chore, Box<dyn Strategy>) {
-        let (mut state, mut cx) = self.state.enter(cx);
-        loop {
-            self.wake(&mut cx, core::mem::take(&mut state.ended));
-            if let Some(chore) = state.chore.take()
-                && let Some(device) = state.device.take()
-            {
-                state.out = true;
-                return (chore, device);
-            }
-            let Some(active) = &state.active else {
-                state.watched = false;
-                self.work.wait(&mut state, &mut cx);
-                continue;
-            };
-            let (started_ns, now) = (active.started_ns, now_ns());
-            if now < started_ns + LOOK_NS {
-                let _either = (self.work).timed_wait(&mut state, &mut cx, started_ns + LOOK_NS);
-                continue;
-            }
-            if self.look(&mut state, &mut cx, |device, command| device.look(command)) {
-                state.statistics.lost_interrupts += 1;
-                continue;
-            }
-            if now > started_ns + TIMEOUT_NS && state.chore.is_none() {
-                state.statistics.timeouts += 1;
-                self.look(&mut state, &mut cx, |device, command| {
-                    device.give_up(command)
-                });
-            }
-            if state.chore.is_none() {
-                let _either = (self.work).timed_wait(&mut state, &mut cx, now + LOOK_NS);
-            }
-        }
-    }
-
-    /// Puts the device back, and has it go on.
-    fn put_back(
-        &self,
-        cx: &mut ThreadCx,
-        chore: Chore,
-        device: Box<dyn Strategy>,
-        done: Result<(), DiskError>,
-    ) {
-        let (mut state, mut cx) = self.state.enter(cx);
-        let (state, cx) = (&mut *state, &mut cx);
-        state.out = false;
-        state.device = Some(device);
-        match (chore, done) {
-            (Chore::Flush, Ok(())) => self.went(state, cx, Progress::Done),
-            (Chore::Flush, Err(error)) => self.went(state, cx, Progress::Failed(error)),
-            (Chore::Recover(error), Ok(())) => self.try_again(state, cx, error),
-            (Chore::Recover(_), Err(error)) => {
-                state.device = None;
-                self.fail_all(state, cx, error);
-            }
-        }
-        self.dispatch(state, cx);
-        self.room.broadcast(cx);
-    }
-
-    /// Tries the command once more that failed with `error`, or its transfers one by one, or not.
-    fn try_again(&self, state: &mut State, cx: &mut Cx<BioQueue>, error: DiskError) {
-        let Some(mut active) = state.active.take() else {
-            return;
-        };
-        if active.tries < TRIES && error.may_pass() {
-            state.statistics.retries += 1;
-            active.tries += 1;
-            active.started_ns = now_ns();
-            let flush = active.batch.op == Op::Flush || active.moved;
-            let progress = match &mut state.device {
-                Some(device) if !flush => device.start(&mut Command {
-                    batch: &active.batch,
-                    queue: &mut state.queue,
-                }),
-                _ => Progress::Going,
-            };
-            if flush {
-                state.chore = Some(Chore::Flush);
-            }
-            state.active = Some(active);
-            self.went(state, cx, progress);
-        } else if active.batch.count() > 1 {
-            state.statistics.retries += 1;
-            while let Some(part) = state.queue.split_last(&mut active.batch) {
-                state.alone.push(part);
-            }
-        } else {
-            self.end(state, cx, active.batch, Err(error));
-        }
-    }
-
-    fn submit<K: Before<BioQueue> + Before<BioDone> + MaySleep + MayWake>(
-        &self,
-        cx: &mut Cx<K>,
-        transfers: &mut dyn Iterator<Item = (Result<Place, DiskError>, Arc<Pending>)>,
-    ) {
-        let ended = {
-            let (mut state, mut cx) = self.state.enter(cx);
-            let submitted_ns = now_ns();
-            for (place, pending) in transfers {
-                let number = pending.medium.number;
-                while state.queue.is_full() && state.medium == number {
-                    self.dispatch(&mut state, &mut cx);
-                    if state.queue.is_full() {
-                        self.wake(&mut cx, core::mem::take(&mut state.ended));
-                        self.room.wait(&mut state, &mut cx);
-                    }
-                }
-                let there = state.medium == number && (state.device.is_some() || state.out);
-                match place {
-                    Ok(place) if there => {
-                        if state.queue.push(place, pending, submitted_ns).is_err() {
-                            unreachable!("there was room");
-                        }
-                    }
-                    Ok(_) => self.ended(&mut state, &mut cx, pending, Err(DiskError::Removed)),
-                    Err(error) => self.ended(&mut state, &mut cx, pending, Err(error)),
-                }
-            }
-            let depth = state.queue.len();
-            state.statistics.depth(depth);
-            self.dispatch(&mut state, &mut cx);
-            core::mem::take(&mut state.ended)
-        };
-        self.wake(cx, ended);
-    }
-}
-
-/// Contacts bounce, and cards tidy up: what is not there may be in a moment.
-fn recover(cx: &mut ThreadCx, device: &mut dyn Strategy) -> Result<(), DiskError> {
-    for _ in 1..TRIES {
-        if let Ok(recovered) = device.recover() {
-            return Ok(recovered);
-        }
-        thread::sleep_until(cx, now_ns() + LOOK_NS);
-    }
-    device.recover()
-}
-
-/// A medium in a device: transfers end with [`DiskError::Removed`] when it is there no more.
-#[derive(Clone)]
-pub struct Medium {
-    disk: Arc<Disk>,
-    number: u64,
-    sectors: u64,
-    has_dma: bool,
-}
-
-impl Medium {
-    /// The device that it is in.
-    pub fn disk(&self) -> &Arc<Disk> {
-        &self.disk
-    }
-
-    /// How many sectors there are.
-    pub fn sectors(&self) -> u64 {
-        self.sectors
-    }
-
-    /// Does the device move the data itself?
-    pub fn has_dma(&self) -> bool {
-        self.has_dma
-    }
-
-    /// Does `transfer`, and waits until it has ended.
-    pub fn transfer<K: Before<BioQueue> + Before<BioDone> + MaySleep + MayWake>(
-        &self,
-        cx: &mut Cx<K>,
-        transfer: Transfer,
-    ) -> Transfer {
-        let (place, pending) = self.prepare(transfer);
-        let mut one = Some((place, pending.clone())).into_iter();
-        self.disk.submit(cx, &mut one);
-        pending.until_ended(cx)
-    }
-
-    /// Makes the buffer ready for the device, if its place is right.
-    fn prepare(&self, mut transfer: Transfer) -> (Result<Place, DiskError>, Arc<Pending>) {
-        let checked = transfer.check(self.sectors);
-        let by_dma = self.has_dma && checked.is_ok();
-        if by_dma {
-            let range = transfer.range.clone();
-            match transfer.op {
-                Op::Read => transfer.buffer.preread(range),
-                Op::Write | Op::WriteThrough => transfer.buffer.prewrite(range),
-                Op::Flush => {}
-            }
-        }
-        let place = checked.map(|()| Place::of(&transfer));
-        let pending = Arc::new(Pending {
-            transfer: UnsafeCell::new(Some(transfer)),
-            ended: AtomicBool::new(false),
-            changed: KCondvar::new(),
-            medium: self.clone(),
-            by_dma,
-        });
-        (place, pending)
-    }
-}
-
-impl BlockDevice for Medium {
-    fn sectors(&self) -> u64 {
-        self.sectors
-    }
-
-    fn submit(&self, transfers: Vec<Transfer>) -> Vec<Ticket> {
-        // All of them before the queue is locked: this may take long.
-        let prepared = transfers.into_iter().map(|t| self.prepare(t));
-        let prepared: Vec<_> = prepared.collect();
-        let tickets = prepared
-            .iter()
-            .map(|(_, pending)| pending.clone() as Ticket);
-        let tickets = tickets.collect();
-        // SAFETY: it leads to the queue's lock, of the Bio domain; who may wait holds none of it.
-        let mut cx = unsafe { thread::boundary() };
-        self.disk.submit(&mut cx, &mut prepared.into_iter());
-        tickets
     }
 }

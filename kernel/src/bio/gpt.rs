@@ -224,8 +224,8 @@ fn quad(raw: &[u8], at: usize) -> u64 {
     u64::from(long(raw, at)) | u64::from(long(raw, at + 4)) << 32
 }
 
-/// The checksum of ISO 3309, bit by bit: it is done once a card.
-fn crc32(bytes: &[u8]) -> u32 {
+/// The checksum of ISO 3309, bit by bit: it is done seldom.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
             (sum >> 1) ^ (0xedb8_8320 * (sum & 1))

@@ -180,7 +180,8 @@ pub struct Figures {
     pub ns: u64,
 }
 
-/// The line that programs read: `diskbench: op=read bytes=4096 order=random threads=4 requests=1 errors=0 ns=2`.
+/// What programs read, `diskbench: op=read bytes=4096 order=random threads=4 requests=1 errors=0 ns=2`, in two lines
+/// that fit a terminal.
 pub struct Line(pub Plan, pub Figures);
 
 impl fmt::Display for Line {
@@ -196,7 +197,7 @@ impl fmt::Display for Line {
         };
         write!(
             f,
-            "diskbench: op={operation} bytes={} order={order} threads={} requests={} errors={} ns={}",
+            "diskbench: op={operation} bytes={} order={order} threads={}\n  requests={} errors={} ns={}",
             plan.block_bytes, plan.threads, figures.requests, figures.errors, figures.ns
         )
     }
@@ -252,7 +253,8 @@ mod tests {
             errors: 1,
             ns: 5,
         };
-        let line = "diskbench: op=read bytes=4096 order=random threads=4 requests=28 errors=1 ns=5";
+        let line =
+            "diskbench: op=read bytes=4096 order=random threads=4\n  requests=28 errors=1 ns=5";
         assert_eq!(Line(plan, figures).to_string(), line);
         let plan = parse("write 1M").unwrap();
         assert_eq!(

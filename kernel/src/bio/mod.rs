@@ -14,6 +14,7 @@ pub mod card;
 #[cfg(target_os = "none")]
 pub mod disk;
 pub mod gpt;
+pub mod grow;
 pub mod load;
 pub mod mbr;
 pub mod partition;

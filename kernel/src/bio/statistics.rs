@@ -105,6 +105,15 @@ impl Statistics {
         self.merged += command.count() as u64 - 1;
     }
 
+    /// How many transfers have ended, with an error or without.
+    pub fn transfers(&self) -> u64 {
+        [&self.reads, &self.writes, &self.flushes]
+            .map(Latencies::count)
+            .iter()
+            .sum::<u64>()
+            + self.errors
+    }
+
     /// So many wait.
     pub fn depth(&mut self, waiting: usize) {
         self.deepest = self.deepest.max(waiting);

@@ -5,6 +5,7 @@ pub mod complete;
 pub mod history;
 pub mod keys;
 pub mod line;
+pub mod plain;
 pub mod words;
 
 #[cfg(target_os = "none")]

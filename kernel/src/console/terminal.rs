@@ -2,7 +2,7 @@
 //! What a person sees: the line being edited, and what is printed above it.
 //!
 //! One lock makes the log and the shell take turns: a log line that comes while a command line is being typed is
-//! printed in its place, and the line redrawn below.
+//! printed in its place, and the line redrawn below. One that comes while a command prints waits for the end of its line.
 use super::line::{Event, LineEditor, LineError};
 use super::tty;
 use crate::lock_order;
@@ -24,10 +24,10 @@ static TERMINAL: KMutex<Terminal, lock_order::Terminal> = KMutex::new(Terminal {
     editing: false,
 });
 
-/// Where `fmt` has no room for a token.
-fn put(bytes: &[u8]) {
+/// Where `fmt` has no room for a token: of a line that goes on, or ends with this.
+fn put(bytes: &[u8], in_line: bool) {
     // SAFETY: it leads to the serial line's lock, which may be taken whatever a thread that can sleep holds.
-    tty::write(&mut unsafe { boundary() }, bytes);
+    tty::write_piece(&mut unsafe { boundary() }, bytes, in_line);
 }
 
 /// Text to the serial line, newlines with carriage returns.
@@ -37,9 +37,11 @@ impl fmt::Write for Output {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for (i, part) in text.split('\n').enumerate() {
             if i > 0 {
-                put(b"\r\n");
+                put(b"\r\n", false);
             }
-            put(part.as_bytes());
+            if !part.is_empty() {
+                put(part.as_bytes(), true);
+            }
         }
         Ok(())
     }
@@ -50,7 +52,7 @@ struct Raw;
 
 impl fmt::Write for Raw {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        put(text.as_bytes());
+        put(text.as_bytes(), false);
         Ok(())
     }
 }
@@ -61,8 +63,7 @@ pub fn print_beside_prompt<K: Before<lock_order::Terminal>>(cx: &mut Cx<K>, line
     if terminal.editing {
         terminal.editor.hide(&mut Raw);
     }
-    tty::write(&mut cx, line);
-    tty::write(&mut cx, b"\r\n");
+    tty::write_line(&mut cx, line);
     if terminal.editing {
         terminal.editor.redraw(&mut Raw);
     }

@@ -9,17 +9,20 @@
 //! (1) What the sender notes before it interrupts, the handler sees: [`send`] has a barrier before it touches the GIC.
 //! (2) What the handler notes, whoever awaits it sees: Release of `handled`, Acquire in [`handled`].
 pub mod count;
+pub mod devices;
 pub mod domains;
 pub mod ladder;
+pub mod share;
 pub mod storm;
 
 use crate::console::shell::Refusal;
+use crate::cpu::irq_save;
 use crate::cpu::{self, CpuSet};
 use crate::intr::{self, DeviceDomain, Handler};
 use crate::thread::{self, Kernel, ThreadCx};
 use crate::trial::{self, LINES};
 use alloc::format;
-use bsp::cpu::{data_barrier, irq_restore, irq_save};
+use bsp::cpu::{data_barrier, irq_restore};
 use bsp::timer::{now_ns, ticks, ticks_to_ns};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use sync::domain::{Bio, Cx, High, Interrupt, Net, Sched, Tty, Vm};

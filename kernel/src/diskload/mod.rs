@@ -37,7 +37,7 @@ pub struct Area {
 
 impl Area {
     /// A transfer of a whole buffer, from or to the area's sector `lba` on.
-    fn transfer(&self, op: Op, lba: u64, buffer: Buffer) -> Transfer {
+    pub(crate) fn transfer(&self, op: Op, lba: u64, buffer: Buffer) -> Transfer {
         let bytes = buffer.len();
         debug_assert!(lba + (bytes / SECTOR_BYTES) as u64 <= self.sectors);
         Transfer::new(op, self.start + lba, buffer, 0..bytes)
@@ -46,7 +46,7 @@ impl Area {
 
 /// Does `work` in `threads` threads, which get their numbers and a flag that says when to stop; calls `look` now and
 /// then; returns what they have, in the order of their numbers.
-fn in_threads<R: Send + 'static>(
+pub(crate) fn in_threads<R: Send + 'static>(
     cx: &mut ThreadCx,
     threads: usize,
     work: impl Fn(&mut ThreadCx, usize, &AtomicBool) -> R + Clone + Send + 'static,

@@ -2,6 +2,7 @@
 //! Where on the volume a file's directory entry is: the crate does not tell.
 
 use hadris_fat::sync::FileEntry;
+use hadris_fat::time::TimeProvider;
 
 use super::boot::Geometry;
 use super::chain::ChainError;
@@ -124,7 +125,7 @@ impl<D: BlockDevice> Volume<D> {
         self.slot_again(slot)?;
         let mut raw = [0; ENTRY_BYTES];
         self.io.read_at(slot.at, &mut raw)?;
-        let (date, time, _) = CLOCK.0.to_raw();
+        let (date, time, _) = CLOCK.now().to_raw();
         raw[11] |= ARCHIVE;
         raw[18..20].copy_from_slice(&date.to_le_bytes());
         raw[20..22].copy_from_slice(&((first >> 16) as u16).to_le_bytes());

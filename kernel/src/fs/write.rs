@@ -16,7 +16,8 @@
 //! **The mark.** The boot sector says that the volume was not unmounted, from before the first change until
 //! [`Volume::sync`]. If it says so at mounting already, it stays, for whoever checks the volume.
 //!
-//! **Time.** There is no clock of the day: all that is written bears one date, the first of January 2026.
+//! **Time.** What is written bears the time of day, UTC, where somebody has told it (`ntp`), else one date, the first
+//! of January 2026: the board has no clock that runs without power.
 //!
 //! # Rejected
 //!
@@ -27,27 +28,41 @@
 use alloc::vec::Vec;
 
 use hadris_fat::sync::{FatDateTime, FileEntry};
+use hadris_fat::time::TimeProvider;
 
 use super::error::Fault;
 use super::fat::{Volume, fault};
 use super::io::{Doing, When};
 use super::slot::Slot;
 use crate::bio::{BlockDevice, DiskError};
+use crate::clock::{self, Utc};
 
-/// The date of all that is written.
-pub(super) static CLOCK: Clock = Clock(FatDateTime {
-    date: (2026 - 1980) << 9 | 1 << 5 | 1,
-    time: 0,
-    time_tenth: 0,
-});
+/// The date of what is written.
+pub(super) static CLOCK: Clock = Clock;
 
 #[derive(Debug)]
-pub(super) struct Clock(pub(super) FatDateTime);
+pub(super) struct Clock;
 
-impl hadris_fat::time::TimeProvider for Clock {
+impl TimeProvider for Clock {
     fn now(&self) -> FatDateTime {
-        self.0
+        fat_time(clock::now())
     }
+}
+
+/// A time of day as FAT has it.
+fn fat_time(time: Option<Utc>) -> FatDateTime {
+    let Some(time) = time else {
+        return FatDateTime::new(2026, 1, 1, 0, 0, 0);
+    };
+    let ((year, month, day), (hour, minute, second)) = (time.date(), time.time());
+    FatDateTime::new(
+        year as u16,
+        month as u8,
+        day as u8,
+        hour as u8,
+        minute as u8,
+        second as u8,
+    )
 }
 
 /// Where the count of free clusters and the place to look for one are in the sector of information.
@@ -260,5 +275,26 @@ impl<D: BlockDevice> Volume<D> {
     /// Forgets what is not on the medium, whose device is gone. Returns how many sectors.
     pub fn discard(&mut self) -> u64 {
         self.io.shared().cache().discard()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::entry::DateTime;
+    use std::string::ToString;
+
+    #[test]
+    fn a_time_of_day_becomes_fats() {
+        for (time, shown) in [
+            (None, "2026-01-01 00:00:00"),
+            (Some(1_795_367_705), "2026-11-22 17:15:04"), // exact to 2 s
+            (Some(951_868_799), "2000-02-29 23:59:58"),
+            (Some(5), "1980-01-01 00:00:04"), // FAT begins there
+        ] {
+            let (date, time, _) = fat_time(time.map(|s| Utc(s * 1_000_000_000))).to_raw();
+            let read = DateTime::from_fat(date, time).map(|time| time.to_string());
+            assert_eq!(read.as_deref(), Some(shown));
+        }
     }
 }

@@ -5,13 +5,14 @@
 //! Threads, one at a time ([`SOURCES`]).
 use super::gic::{self, DISTRIBUTOR};
 use super::route::{least_loaded, send_to};
-use super::source::{Flavour, SOURCES, Source, get, publish, retract};
+use super::source::{Flavour, SOURCES, Source, get, publish, remember, retract};
+use crate::cpu::irq_save;
 use crate::cpu::{self, CpuSet};
 use crate::thread::{self, Kernel, ThreadCx, TooManyThreads};
 use crate::{lock_order, xcall};
 use alloc::boxed::Box;
 use arm_gic::IntId;
-use bsp::cpu::{irq_restore, irq_save};
+use bsp::cpu::irq_restore;
 use bsp::timer::now_ns;
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -91,7 +92,7 @@ impl fmt::Display for SourceError {
 /// How long a handler may take to end.
 const PATIENCE_NS: u64 = 1_000_000_000;
 
-/// Installs a handler of the kernel's own, of class Sched or High, for a private interrupt of every CPU. At boot.
+/// Installs a handler of the kernel's own, of class Sched, for a private interrupt of every CPU. At boot.
 pub fn establish_private<D: InterruptDomain>(
     intid: u32,
     name: &'static str,
@@ -156,7 +157,7 @@ fn start(
         if source.ends.load(Ordering::Relaxed) {
             return false;
         }
-        let started = source.start(source.taken_ticks.load(Ordering::Relaxed));
+        let started = source.start(intid);
         handler(cx, source.argument);
         source.finish(started);
         true
@@ -191,6 +192,7 @@ pub fn disestablish<D: DeviceDomain, K: Before<lock_order::Sources> + MaySleep>(
         return Err(error);
     }
     DISTRIBUTOR.enter_leaf().clear_pending(intid);
+    remember(source);
     retract(number);
     if let Some(t) = source.thread() {
         source.ends.store(true, Ordering::Relaxed);

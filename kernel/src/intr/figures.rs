@@ -4,10 +4,11 @@
 //! # Contexts
 //! [`figures`]: threads.
 use super::{this, with};
+use crate::cpu::irq_save;
 use crate::cpu::{CPUS, CpuSet};
 use crate::thread::ThreadCx;
 use crate::{lock_order, xcall};
-use bsp::cpu::{index, irq_restore, irq_save};
+use bsp::cpu::{index, irq_restore};
 use core::sync::atomic::Ordering;
 use sync::delivery::Statistics;
 use sync::domain::{Cx, Interrupt, Sched};

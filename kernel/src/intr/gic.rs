@@ -3,9 +3,10 @@
 //!
 //! # Contexts
 //! [`init`], [`init_cpu`]: a CPU that starts. [`send`], [`set_pending`], [`is_pending`]: any. The rest says it.
-use super::{Ipi, Taken, source};
+use super::{Ipi, Taken, causes, source};
 use crate::cpu::{self, CpuSet};
-use crate::lock_order;
+use crate::trace::{self, Class, Event};
+use crate::{lock_order, stop, watchdog};
 use arm_gic::IntId;
 use bsp::gic::{Acknowledged, CpuInterface, Distributor};
 use bsp::map;
@@ -17,6 +18,7 @@ use sync::delivery::Pic;
 use sync::ipl::Ipl;
 use sync::kmutex::KMutex;
 use sync::priority::{PriorityMap, TooFewLevels};
+use sync::spl::Mask;
 
 // SAFETY: the GIC's two blocks; this module is their only driver.
 const GICD: Mmio = unsafe { Mmio::new(map::GICD) };
@@ -25,7 +27,7 @@ static INTERFACE: CpuInterface<Mmio> = CpuInterface::new(unsafe { Mmio::new(map:
 /// The distributor, for what needs its lock.
 pub static DISTRIBUTOR: KMutex<Distributor<Mmio>, lock_order::Gic> =
     KMutex::new(Distributor::new(GICD));
-/// For SGIR and ISPENDR alone: writing them needs no lock.
+/// For SGIR and ISPENDR, and to look: neither needs the lock.
 static SENDER: Distributor<Mmio> = Distributor::new(GICD);
 
 static PRIORITIES: Once<PriorityMap> = Once::new();
@@ -78,6 +80,8 @@ pub fn init_cpu() {
     }
     gicd.set_priority(map::IRQ_TIMER, priority(Ipl::Sched));
     gicd.enable(map::IRQ_TIMER, true);
+    gicd.set_priority(map::IRQ_WATCH, priority(Ipl::High));
+    gicd.enable(map::IRQ_WATCH, true);
     INTERFACE.init(PRIORITIES.get().expect("after init"));
 }
 
@@ -91,6 +95,10 @@ pub fn send(ipi: Ipi, targets: CpuSet) {
     let bits = targets.iter().fold(0, |bits, n| {
         bits | cpu::cpu(n).gic_target.load(Ordering::Relaxed)
     });
+    trace::event(Class::Intr, || Event::Ipi {
+        what: ipi as u8,
+        cpus: targets.0,
+    });
     bsp::cpu::data_barrier();
     SENDER.send_sgi(ipi as u32, bits);
 }
@@ -103,6 +111,17 @@ pub fn set_pending(intid: IntId) {
 /// True if a shared interrupt is pending, and so not yet acknowledged.
 pub fn is_pending(intid: IntId) -> bool {
     SENDER.is_pending(intid)
+}
+
+/// True if a CPU has taken a shared interrupt, and it may not come again yet.
+pub fn is_active(intid: IntId) -> bool {
+    SENDER.is_active(intid)
+}
+
+/// True if a shared interrupt is pending for this CPU, and not active.
+pub(super) fn waits_here(intid: IntId) -> bool {
+    let here = cpu::this().gic_target.load(Ordering::Relaxed);
+    SENDER.is_pending(intid) && !SENDER.is_active(intid) && SENDER.target(intid) & here != 0
 }
 
 /// Lets a shared interrupt come again that this CPU took.
@@ -128,6 +147,38 @@ pub fn drain() {
     }
 }
 
+/// True for the interrupts that no spl and no mask holds off: of class High, whose priority is the GIC's highest.
+#[inline(always)]
+fn is_unmaskable(intid: u32) -> bool {
+    intid == Ipi::Stop as u32 || intid == u32::from(map::IRQ_WATCH)
+}
+
+/// Serves one of them, wherever it came: at once, between being taken and being looked at. Nothing of it stays active, for
+/// it may not come back for long, and a reset does not clear that everywhere. IRQ masked.
+#[cold]
+fn unmaskable(interrupt: Acknowledged) {
+    INTERFACE.end(interrupt);
+    INTERFACE.deactivate(interrupt);
+    super::note_unmaskable();
+    if interrupt.intid() == Ipi::Stop as u32 {
+        stop::interrupt();
+    } else {
+        watchdog::tick();
+    }
+}
+
+/// Holds off everything but what nothing masks, and returns the mask that was. This CPU, IRQ masked.
+pub fn hush() -> u8 {
+    let before = INTERFACE.mask();
+    Gic.set_mask(Some(Ipl::High));
+    before
+}
+
+/// Puts back what [`hush`] returned. As above.
+pub fn unhush(mask: u8) {
+    INTERFACE.set_mask(mask);
+}
+
 /// This CPU's interface, as [`sync::delivery`] drives it.
 pub(super) struct Gic;
 
@@ -135,7 +186,13 @@ impl Pic for Gic {
     type Interrupt = Taken;
 
     fn acknowledge(&self) -> Option<Taken> {
-        let interrupt = INTERFACE.acknowledge()?;
+        let interrupt = loop {
+            let interrupt = INTERFACE.acknowledge()?;
+            if !is_unmaskable(interrupt.intid()) {
+                break interrupt;
+            }
+            unmaskable(interrupt);
+        };
         // Its ISB, behind the branch, keeps what the handler reads from being read before the acknowledgement: the sender of
         // an SGI wrote that before its barrier (`send`).
         let at_ticks = bsp::timer::ticks();
@@ -151,11 +208,24 @@ impl Pic for Gic {
 
     fn set_mask(&self, up_to: Option<Ipl>) {
         let open = || PRIORITIES.get().map_or(0, PriorityMap::open);
-        INTERFACE.set_mask(up_to.map_or_else(open, priority));
+        INTERFACE.set_mask(match up_to {
+            None => open(),
+            // All but what nothing masks.
+            Some(Ipl::High) => PRIORITIES.get().map_or(0, PriorityMap::step),
+            Some(class) => priority(class),
+        });
     }
 
     fn class(&self, taken: Taken) -> Ipl {
         source::get(taken.intid()).map_or(Ipl::High, |source| source.class)
+    }
+
+    fn puts_aside(&self, taken: Taken, mask: Mask) {
+        causes::put_aside(taken.intid(), mask);
+    }
+
+    fn opens(&self, from: Mask, to: Mask) {
+        causes::opens(from, to);
     }
 }
 

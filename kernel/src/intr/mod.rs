@@ -13,6 +13,11 @@
 //! acknowledgement at once. Nesting is by spl too: a handler runs with IRQ open and its class and those below held off,
 //! so a higher class comes on top of it and a lower one waits.
 //!
+//! Two interrupts nothing holds off, whatever the policy and the mask: the order to stop ([`crate::stop`]) and the
+//! watchdog's tick ([`crate::watchdog`]). They have the GIC's highest priority, which the mask register never shuts out, and
+//! are served between acknowledging and looking at the mask. So they run in the middle of anything but IRQ masked: they
+//! enter no lock, wake nobody, and leave what they find as it was.
+//!
 //! A *direct* handler runs on the interrupted thread's stack. The others have a thread that borrows the CPU
 //! (sched/borrow.rs). At the end of the outermost interrupt the soft interrupts run ([`crate::softint`]), and then, perhaps,
 //! a better thread.
@@ -22,34 +27,42 @@
 //! spl keeps its CPU, and when it holds none, nothing waits.
 //!
 //! A line that is asserted for ever comes back as soon as it is deactivated. One that has come [`STORM`] times with nothing in
-//! between is left active for a while, so that the CPU can do other things, and named in the log.
+//! between is left active for a while, so that the CPU can do other things, and named in the log: unless its handler says
+//! that it finds something to do ([`note_work`]), as a device may that has its next command done before the handler ends.
+//! What comes so often in a row has the soft interrupts run every [`TURN`] times.
 //!
 //! # Contexts
 //! [`interrupt`]: the vector. [`run_deferred`], [`completed`]: a CPU with IRQ masked. [`spl_raised`], [`send`]: any.
+pub mod causes;
 mod establish;
 mod figures;
 mod gic;
+pub mod latency;
 mod route;
 mod source;
 
 pub use self::establish::{DeviceDomain, Handler, SourceError, disestablish, establish};
 pub use self::figures::{Figures, figures, figures_here};
-pub use self::gic::{drain, is_pending, mask, send, set_pending, stop_cpu, summary};
+pub use self::gic::{
+    drain, hush, is_active, is_pending, mask, send, set_pending, stop_cpu, summary, unhush,
+};
 pub use self::route::{come_back, leave, move_to};
-pub use self::source::{Flavour, Line, forget_worst, lines};
+pub use self::source::{Flavour, Line, forget_worst, handled, lines, lines_stopped, with_sources};
+use crate::cpu::irq_save;
 use crate::cpu::{CPUS, CpuSet};
 use crate::thread::{self, Returned, Thread};
-use crate::{callout, findings, lock_order, softint, xcall};
+use crate::trace::{self, Class, Event};
+use crate::{callout, findings, lock_order, softint, watchdog, xcall};
 use arm_gic::IntId;
-use bsp::cpu::{index, irq_enable, irq_masked, irq_restore, irq_save};
+use bsp::cpu::{index, irq_masked, irq_restore};
 use bsp::gic::Acknowledged;
 use bsp::map;
-use bsp::timer::now_ns;
+use bsp::timer::{now_ns, ticks, ticks_to_ns};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use log::warn;
 use sync::delivery::{Delivery, Policy};
-use sync::domain::{Before, Cx, High, Interrupt, MaySleep, Sched};
+use sync::domain::{Before, Cx, Interrupt, MaySleep, Sched};
 use sync::ipl::Ipl;
 use sync::priority::TooFewLevels;
 use sync::spl::{Mask, PENDING_INTERRUPT};
@@ -58,6 +71,8 @@ use sync::spl::{Mask, PENDING_INTERRUPT};
 const MAX_SOURCES: usize = 256;
 /// Times in a row after which a line is taken for stuck.
 const STORM: u32 = 1000;
+/// Times in a row after which the soft interrupts have their turn.
+const TURN: u32 = 32;
 /// How long a stuck line is left alone.
 const THROTTLE_NS: u64 = 100_000_000;
 
@@ -69,7 +84,7 @@ pub enum Ipi {
     Resched = 0,
     /// Come back from being parked.
     Wake = 1,
-    /// The machine panics: stop, and say where.
+    /// Stop, and say where: taken whatever spl holds off ([`crate::stop`]).
     Stop = 2,
     /// Your timer has more to wait for.
     Callouts = 3,
@@ -77,16 +92,19 @@ pub enum Ipi {
     Findings = 4,
     /// There is a cross-call for you.
     Call = 5,
+    /// The watchdog asks whether ordinary interrupts come through: to oneself.
+    Alive = 6,
 }
 
 impl Ipi {
-    const ALL: [Ipi; 6] = [
+    const ALL: [Ipi; 7] = [
         Ipi::Resched,
         Ipi::Wake,
         Ipi::Stop,
         Ipi::Callouts,
         Ipi::Findings,
         Ipi::Call,
+        Ipi::Alive,
     ];
 
     fn class(self) -> Ipl {
@@ -116,9 +134,14 @@ struct PerCpu {
     delivery: UnsafeCell<Delivery<Taken, MAX_SOURCES>>,
     deactivated: AtomicU64,
     spurious: AtomicU64,
+    /// One came which nothing masks, since nothing came but such.
+    unmaskable: AtomicBool,
     unexpected: AtomicU64,
     raises: AtomicU64,
     idle: AtomicBool,
+    /// How long it has slept, and since when it does.
+    slept_ticks: AtomicU64,
+    asleep_since: AtomicU64,
 }
 
 // SAFETY: each CPU reaches its own `delivery` only, with IRQ masked (see `with`); the rest is atomic.
@@ -129,9 +152,12 @@ static CPU: [PerCpu; CPUS] = [const {
         delivery: UnsafeCell::new(Delivery::new()),
         deactivated: AtomicU64::new(0),
         spurious: AtomicU64::new(0),
+        unmaskable: AtomicBool::new(false),
         unexpected: AtomicU64::new(0),
         raises: AtomicU64::new(0),
         idle: AtomicBool::new(false),
+        slept_ticks: AtomicU64::new(0),
+        asleep_since: AtomicU64::new(0),
     }
 }; CPUS];
 
@@ -167,8 +193,7 @@ pub fn init(policy: Policy) -> Result<(), TooFewLevels> {
     });
     ipi(Ipi::Findings, "ipi findings", findings::interrupt);
     ipi(Ipi::Call, "ipi call", xcall::interrupt);
-    let stop = |_: &mut Cx<Interrupt<High>>, _| crate::panic::stop_here();
-    establish::establish_private(Ipi::Stop as u32, "ipi stop", stop);
+    ipi(Ipi::Alive, "ipi alive", |_, _| watchdog::alive());
     establish::establish_private(map::IRQ_TIMER.into(), "timer", callout::interrupt);
     Ok(())
 }
@@ -193,25 +218,49 @@ pub fn reset_cpu() {
 /// The interrupt vector's Rust side.
 pub fn interrupt() {
     let me = thread::current();
+    me.note_masked();
     let (mut last, mut repeated) = (u32::MAX, 0);
     // SAFETY: IRQ is masked, as it is whenever `handle` returns.
     while let Some(taken) = unsafe { with(|delivery| delivery.arrived(&me.sync, &gic::Gic)) } {
-        repeated = if taken.intid() == last {
+        repeated = if taken.intid() == last && repeated < STORM {
             repeated + 1
         } else {
             0
         };
         last = taken.intid();
-        if repeated == STORM && last >= 32 {
+        if repeated == STORM && last >= 32 && !works(last) {
             throttle(taken);
         } else {
             handle(me, taken);
         }
+        if repeated != 0 {
+            after_another(me, repeated);
+        }
     }
     if last == u32::MAX && me.sync.pending.load(Ordering::Relaxed) & PENDING_INTERRUPT == 0 {
-        add_one(&this().spurious);
+        nothing_came();
     }
     thread::interrupt_exit(me);
+}
+
+/// An interrupt was handled that has come so often in a row.
+#[cold]
+fn after_another(me: &'static Thread, repeated: u32) {
+    if repeated.is_multiple_of(TURN) {
+        thread::soft_interrupts_turn(me);
+    }
+}
+
+/// The handler of `intid`, which executes this, has found something to do: its line is not stuck, however often it comes.
+pub fn note_work(intid: IntId) {
+    if let Some(source) = source::get(intid.into()) {
+        source.note_work();
+    }
+}
+
+/// Has the handler of `intid` said so since it was last asked?
+fn works(intid: u32) -> bool {
+    source::get(intid).is_some_and(source::Source::take_work)
 }
 
 /// Runs the handler, or has its thread run it, and lets the interrupt come again. IRQ masked.
@@ -226,20 +275,29 @@ fn handle(me: &'static Thread, taken: Taken) {
         }
         return;
     }
-    if source.class == Ipl::High {
-        // Its handler never comes back, and nothing may stay active: a reset does not clear it everywhere.
-        gic::deactivate(taken);
-    }
     let holds = Mask::of_class(source.class);
     me.sync.add_holds(holds);
     let outer = me.enter_interrupt(source.class);
-    irq_enable();
-    source.run(taken.at_ticks);
-    let _open = irq_save();
+    source.run(taken.intid(), taken.at_ticks);
     me.leave_interrupt(outer);
     me.sync.drop_holds(holds);
     gic::deactivate(taken);
     add_one(&this().deactivated);
+}
+
+/// Notes that an interrupt came which nothing masks. IRQ masked.
+fn note_unmaskable() {
+    this().unmaskable.store(true, Ordering::Relaxed);
+}
+
+/// The CPU was interrupted, and nothing waits: unless something came that nothing masks, by nothing.
+#[cold]
+#[inline(never)]
+fn nothing_came() {
+    if !this().unmaskable.load(Ordering::Relaxed) {
+        add_one(&this().spurious);
+    }
+    this().unmaskable.store(false, Ordering::Relaxed);
 }
 
 /// Counts one more of what only this CPU counts, with IRQ masked.
@@ -301,6 +359,10 @@ pub fn run_deferred(me: &'static Thread) -> bool {
     while let Some(taken) = unsafe { with(|delivery| delivery.released(&me.sync, &gic::Gic)) } {
         if let Some(source) = source::get(taken.intid()) {
             source.note_deferred();
+            trace::event(Class::Intr, || Event::Deferred {
+                intid: taken.intid() as u16,
+                us: (ticks_to_ns(ticks() - taken.at_ticks) / 1000) as u32,
+            });
         }
         handle(me, taken);
         ran = true;
@@ -381,9 +443,31 @@ fn change_policy(_: &mut Cx<Interrupt<Sched>>, _: usize) {
     irq_restore(daif);
 }
 
-/// Notes that this CPU sleeps, or no longer: a hint for the placement of threads.
+/// Notes that this CPU sleeps, or no longer: for the placement of threads, and for [`slept_ns`]. IRQ masked: what wakes
+/// it runs when it has said so.
 pub fn set_idle(idle: bool) {
-    this().idle.store(idle, Ordering::Relaxed);
+    let this = this();
+    let now = ticks();
+    if idle {
+        this.asleep_since.store(now, Ordering::Relaxed);
+    } else {
+        let slept = now - this.asleep_since.load(Ordering::Relaxed);
+        let before = this.slept_ticks.load(Ordering::Relaxed);
+        this.slept_ticks.store(before + slept, Ordering::Relaxed);
+    }
+    this.idle.store(idle, Ordering::Relaxed);
+}
+
+/// How long `cpu` has slept since the machine started, ns. What interrupts do on the idle thread's CPU is no sleep.
+pub fn slept_ns(cpu: usize) -> u64 {
+    let of = &CPU[cpu];
+    let slept = of.slept_ticks.load(Ordering::Relaxed);
+    let asleep = if of.idle.load(Ordering::Relaxed) {
+        ticks().saturating_sub(of.asleep_since.load(Ordering::Relaxed))
+    } else {
+        0
+    };
+    ticks_to_ns(slept + asleep)
 }
 
 /// True if `cpu` sleeps.

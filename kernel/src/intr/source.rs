@@ -9,13 +9,14 @@
 //! [`get`]: a CPU that took the interrupt, or with [`SOURCES`] locked. [`lines`], [`forget_worst`]: threads. Running and
 //! completing one: IRQ masked, but for the handler itself.
 use super::gic::{self, DISTRIBUTOR};
-use super::{MAX_SOURCES, Taken};
-use crate::cpu::CPUS;
+use super::{MAX_SOURCES, Taken, latency};
+use crate::cpu::{self, CPUS, irq_save};
 use crate::lock_order;
 use crate::thread::{JoinHandle, Thread};
+use crate::trace::{self, Class, Event, Name};
 use alloc::vec::Vec;
 use arm_gic::IntId;
-use bsp::cpu::index;
+use bsp::cpu::{index, irq_enable, irq_restore};
 use bsp::timer::ticks;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -52,6 +53,8 @@ struct Cost {
     deferred: AtomicU32,
     wait_ticks: AtomicU64,
     run_ticks: AtomicU64,
+    /// How long a direct handler ran, those on top of it not counted.
+    own_ticks: AtomicU64,
 }
 
 /// Adds one to what only this CPU writes.
@@ -60,6 +63,28 @@ fn count(counter: &AtomicU32) {
         counter.load(Ordering::Relaxed).wrapping_add(1),
         Ordering::Relaxed,
     );
+}
+
+/// Adds to what only this CPU writes.
+fn add(sum: &AtomicU64, ticks: u64) {
+    sum.store(sum.load(Ordering::Relaxed) + ticks, Ordering::Relaxed);
+}
+
+impl Cost {
+    /// A handler begins, so long after the interrupt was taken. IRQ masked.
+    fn started(&self, wait_ticks: u64) {
+        count(&self.count);
+        note_worst(&self.wait_ticks, wait_ticks);
+    }
+}
+
+/// A direct handler has ended, and somebody wanted to know that it began.
+#[cold]
+#[inline(never)]
+fn note_end(intid: u32) {
+    trace::event(Class::Intr, || Event::Return {
+        intid: intid as u16,
+    });
 }
 
 /// Makes `worst`, which only this CPU writes, no less than `ticks`.
@@ -90,6 +115,8 @@ pub struct Source {
     pub(super) home: AtomicU8,
     pub(super) cpu: AtomicU8,
     storms: AtomicU32,
+    /// Its handler has found something to do since it was last asked.
+    works: AtomicBool,
     costs: [Cost; CPUS],
 }
 
@@ -136,12 +163,14 @@ impl Source {
             home: AtomicU8::new(0),
             cpu: AtomicU8::new(0),
             storms: AtomicU32::new(0),
+            works: AtomicBool::new(false),
             costs: [const {
                 Cost {
                     count: AtomicU32::new(0),
                     deferred: AtomicU32::new(0),
                     wait_ticks: AtomicU64::new(0),
                     run_ticks: AtomicU64::new(0),
+                    own_ticks: AtomicU64::new(0),
                 }
             }; CPUS],
         }
@@ -175,23 +204,54 @@ impl Source {
         Some(self.thread.get()?.thread)
     }
 
-    /// Calls the handler of a direct one, which a CPU took at `taken_ticks`.
-    pub fn run(&self, taken_ticks: u64) {
-        let started = self.start(taken_ticks);
+    /// Calls the handler of a direct one, which a CPU took at `taken_ticks`. IRQ masked, but for the handler.
+    pub fn run(&self, intid: u32, taken_ticks: u64) {
+        let n = index();
+        let (cost, this) = (&self.costs[n], cpu::cpu(n));
+        let started = ticks();
+        let interruption = this.interrupted(started);
+        cost.started(started - taken_ticks);
+        let is_watched = trace::watches_handlers();
+        if is_watched {
+            self.note_start(intid, started - taken_ticks);
+        }
+        irq_enable();
         (self.call)(self.handler, self.argument);
-        self.finish(started);
+        let _open = bsp::cpu::irq_save(); // not for long
+        let ended = ticks();
+        note_worst(&cost.run_ticks, ended - started);
+        add(&cost.own_ticks, this.resumed(interruption, ended));
+        if is_watched {
+            note_end(intid);
+        }
     }
 
-    /// Its handler begins.
-    pub(super) fn start(&self, taken_ticks: u64) -> u64 {
-        let cost = &self.costs[index()];
+    /// Its handler begins, and somebody wants to know.
+    #[cold]
+    #[inline(never)]
+    fn note_start(&self, intid: u32, wait_ticks: u64) {
+        latency::note(self.class, intid, wait_ticks);
+        let (intid, name) = (intid as u16, Name::of(self.name));
+        trace::event(Class::Intr, || match self.flavour {
+            Flavour::Direct => Event::Interrupt { intid, name },
+            _ => Event::Handler { intid, name },
+        });
+    }
+
+    /// The handler of a threaded one begins, on its thread.
+    pub(super) fn start(&self, intid: u32) -> u64 {
+        let daif = irq_save();
         let started = ticks();
-        count(&cost.count);
-        note_worst(&cost.wait_ticks, started - taken_ticks);
+        let wait_ticks = started - self.taken_ticks.load(Ordering::Relaxed);
+        self.costs[index()].started(wait_ticks);
+        if trace::watches_handlers() {
+            self.note_start(intid, wait_ticks);
+        }
+        irq_restore(daif);
         started
     }
 
-    /// Its handler ends.
+    /// It ends.
     pub(super) fn finish(&self, started: u64) {
         note_worst(&self.costs[index()].run_ticks, ticks() - started);
     }
@@ -199,6 +259,16 @@ impl Source {
     /// Notes that its interrupt was deferred. IRQ masked.
     pub fn note_deferred(&self) {
         count(&self.costs[index()].deferred);
+    }
+
+    /// Notes that the handler found something to do.
+    pub(super) fn note_work(&self) {
+        self.works.store(true, Ordering::Relaxed);
+    }
+
+    /// Did it, since this was last asked?
+    pub(super) fn take_work(&self) -> bool {
+        self.works.swap(false, Ordering::Relaxed)
     }
 
     /// Notes a storm; returns how many there were before.
@@ -244,6 +314,32 @@ impl Source {
     }
 }
 
+/// Times that handlers ran on CPU `cpu`, whose sources are gone.
+static GONE: [AtomicU64; CPUS] = [const { AtomicU64::new(0) }; CPUS];
+
+/// Times that handlers ran on `cpu` since the start. With the table locked; exact on that CPU with IRQ masked.
+pub fn handled(cpu: usize) -> u64 {
+    let sources = (0..MAX_SOURCES as u32).filter_map(get);
+    let there: u64 = sources.map(|s| u64::from(s.handled_on(cpu))).sum();
+    there + GONE[cpu].load(Ordering::Relaxed)
+}
+
+/// Notes the counts of a source that goes. With the table locked.
+pub(super) fn remember(source: &Source) {
+    for (cpu, gone) in GONE.iter().enumerate() {
+        gone.fetch_add(source.handled_on(cpu).into(), Ordering::Relaxed);
+    }
+}
+
+/// Has sources stay as they are meanwhile.
+pub fn with_sources<K: Before<lock_order::Sources>, R>(
+    cx: &mut Cx<K>,
+    look: impl FnOnce(&mut Cx<lock_order::Sources>) -> R,
+) -> R {
+    let (_locked, mut cx) = SOURCES.enter(cx);
+    look(&mut cx)
+}
+
 /// One line of the `intr` command.
 pub struct Line {
     /// Interrupt identifier.
@@ -268,6 +364,8 @@ pub struct Line {
     pub worst_wait_ns: u64,
     /// Longest that its handler took, ns; waits and interruptions included.
     pub worst_run_ns: u64,
+    /// How long it ran on all CPUs, if it is direct, ns; interrupts on top of it not counted.
+    pub own_ns: u64,
 }
 
 /// All established sources, ascending.
@@ -287,6 +385,10 @@ impl Source {
             .costs
             .iter()
             .map(|c| c.deferred.load(Ordering::Relaxed));
+        let own = self
+            .costs
+            .iter()
+            .map(|c| c.own_ticks.load(Ordering::Relaxed));
         Line {
             intid,
             name: self.name,
@@ -299,8 +401,17 @@ impl Source {
             storms: self.storms.load(Ordering::Relaxed),
             worst_wait_ns: worst(|c| &c.wait_ticks),
             worst_run_ns: worst(|c| &c.run_ticks),
+            own_ns: bsp::timer::ticks_to_ns(own.sum()),
         }
     }
+}
+
+/// All established sources, ascending, past the table's lock.
+///
+/// # Safety
+/// The machine is stopped: nobody disestablishes one meanwhile.
+pub unsafe fn lines_stopped() -> impl Iterator<Item = Line> {
+    (0..MAX_SOURCES as u32).filter_map(|n| Some(get(n)?.line(n)))
 }
 
 /// Forgets the worst waits and runs, so that what comes shows.

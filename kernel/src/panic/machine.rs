@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Stopping the machine and reporting; the theory is in `mod.rs`.
 use super::backtrace::{self, Location};
+use super::dump;
 use crate::board::{self, OnPanic};
 use crate::console::tty::Polled;
 use crate::cpu::{self, CPUS, CpuSet, CpuState};
-use crate::{intr, machine_off, thread};
+use crate::{ddb, machine_off, stop, thread, watchdog};
 use bsp::timer::now_ns;
 use bsp::trap::{Cause, Fault, Frame};
 use core::fmt::{self, Write};
@@ -15,8 +16,6 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 static PANICKING: AtomicUsize = AtomicUsize::new(CPUS);
 /// A panic came while one was being reported.
 static AGAIN: AtomicBool = AtomicBool::new(false);
-/// How long the others may take to stop.
-const PATIENCE_NS: u64 = 1_000_000_000;
 
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
@@ -73,37 +72,37 @@ pub fn fault(fault: &Fault) -> ! {
     )
 }
 
-/// What the `Stop` interrupt does: says where this CPU is, and stays there.
-pub fn stop_here() -> ! {
-    let this = cpu::this();
-    // The trap's frame record leads to the interrupted code.
-    this.stopped_at
-        .store(bsp::cpu::frame_pointer() as u64, Ordering::Relaxed);
-    cpu::set_state(bsp::cpu::index(), CpuState::Stopped);
-    bsp::cpu::park()
-}
-
 fn report(what: impl Fn(&mut dyn Write) -> fmt::Result, frame: Option<&Frame>) -> ! {
     let _masked = bsp::cpu::irq_save();
     let me = bsp::cpu::index();
+    ddb::recover(&what);
     match PANICKING.compare_exchange(CPUS, me, Ordering::AcqRel, Ordering::Relaxed) {
         Ok(_) => {}
         Err(first) if first == me => again(what),
         Err(_) => bsp::cpu::park(), // another CPU was first, and stops this one
     }
-    let running = cpu::online();
-    let others = CpuSet(running.0 & !CpuSet::only(me).0);
-    intr::send(intr::Ipi::Stop, others);
-    let end = now_ns() + PATIENCE_NS;
-    while now_ns() < end
-        && others
-            .iter()
-            .any(|n| cpu::cpu(n).state() != CpuState::Stopped)
-    {
-        core::hint::spin_loop();
-    }
-    let _ = print(&mut Polled, me, others, what, frame);
+    let others = stop_others(me);
+    stop::note_here();
+    watchdog::suspend();
+    dump::begin();
+    let _ = print(&mut dump::Tee, me, others, what, frame);
+    dump::save();
     finish()
+}
+
+/// Stops the other CPUs for good, also where this one had stopped them before it panicked; returns which.
+fn stop_others(me: usize) -> CpuSet {
+    loop {
+        if let Some(others) = stop::stop_others(CpuSet(0)) {
+            return others;
+        }
+        if stop::is_mine() {
+            let stopped = (0..CPUS).filter(|n| cpu::cpu(*n).state() == CpuState::Stopped);
+            let online = cpu::online().0 & !CpuSet::only(me).0;
+            return CpuSet(stopped.fold(online, |set, n| set | 1 << n));
+        }
+        stop::stay();
+    }
 }
 
 /// A panic within the panic: once it may be told, then only stopping is left.
@@ -137,22 +136,7 @@ fn print(
         Some(frame) => backtrace::print(out, frame.elr as usize, frame.x[29] as usize)?,
         None => backtrace::print_callers(out, bsp::cpu::frame_pointer())?,
     }
-    for n in others.iter() {
-        match cpu::cpu(n).state() {
-            CpuState::Stopped => {
-                writeln!(out, "backtrace of CPU {n}:")?;
-                backtrace::print_callers(
-                    out,
-                    cpu::cpu(n).stopped_at.load(Ordering::Relaxed) as usize,
-                )?;
-            }
-            _ => writeln!(
-                out,
-                "CPU {n} does not answer: it hangs with interrupts masked"
-            )?,
-        }
-    }
-    Ok(())
+    others.iter().try_for_each(|n| backtrace::print_cpu(out, n))
 }
 
 fn finish() -> ! {
@@ -161,10 +145,12 @@ fn finish() -> ! {
         OnPanic::Halt => writeln!(Polled, "halted (panic=halt): reset or switch off"),
         OnPanic::Reboot => writeln!(Polled, "rebooting (panic=reboot)"),
         OnPanic::Exit => writeln!(Polled, "ending the emulator (panic=exit)"),
+        OnPanic::Ddb => writeln!(Polled, "the debugger (panic=ddb)"),
     };
     match action {
         OnPanic::Halt => bsp::cpu::park(),
         OnPanic::Reboot => machine_off::reset(),
         OnPanic::Exit => bsp::semihost::exit(1),
+        OnPanic::Ddb => ddb::after_panic(),
     }
 }

@@ -218,7 +218,7 @@ pub fn promote(cx: &mut ThreadCx) -> Verdict {
             format!("sent twice, in the end: began, ended {at_last:?}"),
         ),
         (
-            after == OWNER.into(),
+            after == u32::from(OWNER),
             format!("the owner's priority afterwards was {after}"),
         ),
     ] {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The check of legacy interrupts: handlers that were not written for several CPUs.
 use super::{PATIENCE_NS, Verdict, require};
+use crate::cpu::irq_save;
 use crate::cpu::{self, CPUS};
 use crate::intr::{self, DeviceDomain, Handler};
 use crate::thread::ThreadCx;
 use crate::trial::{self, LINES};
 use alloc::format;
 use alloc::string::String;
-use bsp::cpu::{irq_restore, irq_save};
+use bsp::cpu::irq_restore;
 use bsp::timer::now_ns;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use sync::domain::{Bio, Net};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks of the running machine: what only hardware, or an emulator of it, can show. Each prints its claim.
+mod example;
 mod flavours;
 mod legacy;
 mod locks;
@@ -54,6 +55,16 @@ const CHECKS: &[Check] = &[
         run: flavours::circle,
     },
     Check {
+        name: "copy",
+        claim: "memory is copied whole, at every length and alignment",
+        run: copy,
+    },
+    Check {
+        name: "example",
+        claim: "the guide's driver: a disk's blocks go out by the network",
+        run: example::example,
+    },
+    Check {
         name: "exit",
         claim: "threads end, are joined, and leave their slots to others",
         run: exit,
@@ -72,6 +83,11 @@ const CHECKS: &[Check] = &[
         name: "limit",
         claim: "one thread too many is refused, and nothing is lost",
         run: limit,
+    },
+    Check {
+        name: "line",
+        claim: "a line of the log waits for the end of this one",
+        run: line,
     },
     Check {
         name: "lock",
@@ -195,6 +211,13 @@ fn join(cx: &mut ThreadCx, handles: Vec<JoinHandle>) -> Verdict {
     })
 }
 
+/// Whoever reads the console judges.
+fn line(cx: &mut ThreadCx) -> Verdict {
+    log::info!(target: "selftest", "logged in the middle of a line");
+    thread::sleep_until(cx, now_ns() + 50_000_000); // what prints the log is more urgent
+    Ok(())
+}
+
 fn affinity(cx: &mut ThreadCx) -> Verdict {
     let wrong = Arc::new(AtomicU32::new(0));
     let seen = wrong.clone();
@@ -242,6 +265,26 @@ fn callouts(cx: &mut ThreadCx) -> Verdict {
     require(took_back && order.as_slice() == [1, 2, 3], || {
         format!("ran {order:?}, cancelled {took_back}")
     })
+}
+
+/// Lengths beyond the longest step of the copying loop, and its ends at every place in a word.
+fn copy(_: &mut ThreadCx) -> Verdict {
+    const LONGEST: usize = 200;
+    const AROUND: u8 = 0xee;
+    let from: Vec<u8> = (0..LONGEST + 16).map(|n| n as u8 ^ 0x5a).collect();
+    let mut to = alloc::vec![AROUND; LONGEST + 32];
+    for bytes in 0..=LONGEST {
+        for (source, target) in (0..8).flat_map(|s| (8..16).map(move |t| (s, t))) {
+            to.fill(AROUND);
+            to[target..target + bytes].copy_from_slice(&from[source..source + bytes]);
+            let whole = to[target..target + bytes] == from[source..source + bytes];
+            let outside = to[..target].iter().chain(&to[target + bytes..]);
+            if !whole || outside.copied().any(|byte| byte != AROUND) {
+                return Err(format!("{bytes} bytes from {source} to {target}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn exit(cx: &mut ThreadCx) -> Verdict {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel as the machine under its locks.
 use super::{Thread, current, sched, threads};
+use crate::trace::{self, Class, Event, Name};
 use bsp::timer::now_ns;
 use core::sync::atomic::Ordering;
 use sync::domain::{Cx, Interrupt, Sched, Thread as ThreadContext};
 use sync::ipl::Ipl;
 use sync::lockdebug::Report;
-use sync::machine::{KThread, Machine};
+use sync::machine::{KThread, LockWait, Machine};
 use sync::turnstile::Turnstiles;
 
 /// This kernel, as a [`Machine`].
@@ -69,6 +70,24 @@ impl Machine for Kernel {
 
     fn interrupt() -> Option<Ipl> {
         current().interrupt()
+    }
+
+    fn lock_wait(class: &'static str, wait: LockWait) {
+        trace::event(Class::Lock, || {
+            let class = Name::of(class);
+            match wait {
+                LockWait::Spins => Event::Spin { class },
+                LockWait::Blocks => Event::Block { class },
+                LockWait::Ended => Event::EndWait { class },
+            }
+        });
+    }
+
+    fn held_long(class: &'static str, hold_ns: u64) {
+        trace::event(Class::Lock, || Event::LongHold {
+            class: Name::of(class),
+            us: (hold_ns / 1000).try_into().unwrap_or(u32::MAX),
+        });
     }
 
     fn report(_: &Report) {

@@ -22,19 +22,20 @@ pub use {life::*, machine::Kernel};
 #[cfg(target_os = "none")]
 mod life {
     pub use super::sched::{
-        Returned, become_idle, current, idle_loop, interrupt_exit, lend, run_pending, serve,
-        set_affinity, set_online, unpark, waiting, yield_now,
+        Returned, Seen, become_idle, current, idle_loop, interrupt_exit, lend, offer, run_pending,
+        seen_here, serve, set_affinity, set_online, soft_interrupts_turn, unpark, waiting,
+        with_saved, yield_now,
     };
-    pub use super::table::{MAX_THREADS, State, Thread, entries, thread, threads};
+    pub use super::table::{MAX_THREADS, State, Thread, entries, running_on, thread, threads};
     use super::{Kernel, sched, table};
-    use crate::cpu::{CPUS, CpuSet};
+    use crate::cpu::{self, CPUS, CpuSet};
     use crate::lock_order;
     use alloc::boxed::Box;
     use alloc::sync::Arc;
     use bsp::start::stacks;
-    use bsp::timer::now_ns;
+    use bsp::timer::{now_ns, ticks_to_ns};
     use core::fmt;
-    use core::sync::atomic::{AtomicU32, Ordering};
+    use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     use embedded_hal::delay::DelayNs;
     use sync::domain::{Before, Cx, Interrupt, MaySleep, MayWake, Sched, Thread as ThreadContext};
     use sync::ipl::Ipl;
@@ -55,6 +56,8 @@ mod life {
     /// What an interrupt thread has when it waits, less its class: more than all others, and in the order of classes.
     const PRIORITY_INTERRUPT: u8 = 22;
 
+    /// Times that threads got a CPU whose slots others have.
+    static ENDED_SWITCHES: AtomicU64 = AtomicU64::new(0);
     static NEXT_ID: AtomicU32 = AtomicU32::new(CPUS as u32 + 1);
 
     /// All 120 thread slots are taken.
@@ -192,7 +195,9 @@ mod life {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         t.set_name(name);
         t.set_duty(duty);
-        for statistic in [&t.run_ns, &t.switches] {
+        // ORDERING: a sum for people.
+        ENDED_SWITCHES.fetch_add(t.switches.load(Ordering::Relaxed), Ordering::Relaxed);
+        for statistic in [&t.run_ns, &t.loans_ticks, &t.switches] {
             statistic.store(0, Ordering::Relaxed);
         }
         sched::prepare(
@@ -282,15 +287,28 @@ mod life {
         }
     }
 
-    /// Nanoseconds of CPU time that `t` has had, until now if it runs.
+    /// Nanoseconds of CPU time that `t` has had, until now if it runs; interrupts on top of it are not its own.
     pub fn cpu_time_ns<K: Before<lock_order::RunQueue>>(cx: &mut Cx<K>, t: &Thread) -> u64 {
         let (state, _, _, since_ns) = t.snapshot(cx);
-        let running = if state == State::Running {
-            now_ns().saturating_sub(since_ns)
-        } else {
-            0
-        };
-        t.run_ns.load(Ordering::Relaxed) + running
+        let (mut ns, mut ticks) = (
+            t.run_ns.load(Ordering::Relaxed),
+            t.loans_ticks.load(Ordering::Relaxed),
+        );
+        if state == State::Running {
+            ns += now_ns().saturating_sub(since_ns);
+            ticks = ticks.wrapping_sub(cpu::cpu(t.cpu()).new_interrupts_ticks());
+        }
+        match ticks.cast_signed() {
+            more @ 0.. => ns + ticks_to_ns(more as u64),
+            less => ns.saturating_sub(ticks_to_ns(less.unsigned_abs())),
+        }
+    }
+
+    /// Times that threads got a CPU, all together, since the start. Exact while no CPU switches.
+    pub fn switches() -> u64 {
+        let ended = ENDED_SWITCHES.load(Ordering::Relaxed);
+        let of = |t: &Thread| t.switches.load(Ordering::Relaxed);
+        entries().map(of).sum::<u64>() + ended
     }
 
     /// Bytes of its stack that `t` has used at most: those that no longer hold what [`paint_stacks`] wrote.

@@ -84,10 +84,16 @@ pub struct Thread {
     name: [AtomicU64; NAME_BYTES / 8],
     /// The class, plus one, of the direct handler that runs on its stack; or zero.
     interrupt: AtomicU8,
+    /// Where it last masked IRQ: frame pointer and program counter. Written by itself, read by who finds its CPU hung.
+    masked_at: UnsafeCell<[usize; 2]>,
+    /// The callout of its park has run.
+    pub(super) timed_out: AtomicBool,
     /// A CPU runs it: a hint.
     pub(super) running: AtomicBool,
-    /// CPU time that it has had, ns.
+    /// How long it had a CPU, ns, interrupts on top of it included.
     pub run_ns: AtomicU64,
+    /// What to add to that, modulo 2^64: ticks that it ran on loans, less those of interrupts and loans while it had a CPU.
+    pub(super) loans_ticks: AtomicU64,
     /// Times it got a CPU.
     pub switches: AtomicU64,
 }
@@ -95,8 +101,8 @@ pub struct Thread {
 const _: () = assert!(core::mem::offset_of!(Thread, sync) == 0);
 
 // SAFETY: `sched` is reached only through the run-queue lock (see `sched`), `context` only by the CPU that
-// switches to or from the thread, with that lock held or while it borrows; `loan` as its type says; the rest is atomic
-// or locked.
+// switches to or from the thread, with that lock held or while it borrows; `loan` as its type says; `masked_at` is written
+// by the thread in assembly and read as volatile words, of which any value will do; the rest is atomic or locked.
 unsafe impl Sync for Thread {}
 
 /// The run queue of one CPU, with the number of that CPU: holding it locked is the right to touch its threads.
@@ -140,8 +146,11 @@ impl Thread {
             taken: AtomicBool::new(false),
             name: [const { AtomicU64::new(0) }; NAME_BYTES / 8],
             interrupt: AtomicU8::new(0),
+            masked_at: UnsafeCell::new([0; 2]),
+            timed_out: AtomicBool::new(false),
             running: AtomicBool::new(false),
             run_ns: AtomicU64::new(0),
+            loans_ticks: AtomicU64::new(0),
             switches: AtomicU64::new(0),
         }
     }
@@ -269,6 +278,44 @@ impl Thread {
             .store(duty.map_or(0, |(_, duty)| duty), Ordering::Relaxed);
     }
 
+    /// Notes that this thread, the current one, masks IRQ here.
+    #[inline(always)]
+    pub fn note_masked(&self) {
+        // SAFETY: the field is this thread's own to write, and of this size.
+        unsafe {
+            core::arch::asm!(
+                "adr {pc}, .", "stp x29, {pc}, [{at}]",
+                pc = out(reg) _, at = in(reg) self.masked_at.get(),
+                options(nostack, preserves_flags)
+            )
+        };
+    }
+
+    /// Where it last masked IRQ: (pc, fp). For a thread whose CPU does not answer, the best that is known.
+    pub fn masked_at(&self) -> (usize, usize) {
+        // SAFETY: a volatile read of two words that always are there.
+        let [fp, pc] = unsafe { self.masked_at.get().read_volatile() };
+        (pc, fp)
+    }
+
+    /// Where it goes on when it gets a CPU: (pc, fp).
+    ///
+    /// # Safety
+    /// It does not run, and will not as long as this takes: the machine is stopped, or what would have it run is locked.
+    pub unsafe fn place(&self) -> (usize, usize) {
+        // SAFETY: the caller's promise.
+        unsafe { (*self.context.get()).place() }
+    }
+
+    /// The scheduling state, past the queue's lock.
+    ///
+    /// # Safety
+    /// The machine is stopped.
+    pub unsafe fn sched_stopped(&self) -> &Sched {
+        // SAFETY: the caller's promise: nobody writes it.
+        unsafe { &*self.sched.get() }
+    }
+
     /// Lowest and highest address of its stack.
     pub fn stack(&self) -> core::ops::Range<usize> {
         let top = stacks::top(self.slot() as usize);
@@ -308,6 +355,13 @@ impl Thread {
         // pointer may reach the whole entry: the table is static and all of it shared.
         unsafe { &*(&raw const *sync).cast() }
     }
+}
+
+/// The thread that CPU `cpu` runs, as far as it says so: exact for one that is stopped or hung.
+pub fn running_on(cpu: usize) -> Option<&'static Thread> {
+    THREADS
+        .iter()
+        .find(|t| t.running.load(Ordering::Relaxed) && t.cpu() == cpu)
 }
 
 /// Every entry of the table, also those of no thread.

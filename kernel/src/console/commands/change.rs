@@ -15,7 +15,7 @@ use core::fmt::Write;
 
 /// Has `fill` write a file. If that fails, the file is as it was before, or not at all; if finishing it fails, it may be
 /// there, empty or as it was to become.
-fn write_file(
+pub(super) fn write_file(
     cx: &mut ThreadCx,
     path: &str,
     mode: Mode,
@@ -33,7 +33,7 @@ fn write_file(
 }
 
 /// `to`, or in it the name that `from` has, if it is a directory.
-fn target(cx: &mut ThreadCx, from: &str, to: &str) -> String {
+pub(super) fn target(cx: &mut ThreadCx, from: &str, to: &str) -> String {
     let name = from
         .trim_end_matches('/')
         .rsplit('/')
@@ -80,7 +80,7 @@ pub const MV: Command = Command {
     arguments: "PATH TARGET",
     summary: "rename or move a file or directory",
     details: "Within one volume, also into a directory; nothing is replaced.\n\
-              Example: mv /boot/new.txt /boot/config.txt",
+              Example: mv /boot/new.txt /boot/notes.txt",
     takes_paths: true,
     run: mv,
 };

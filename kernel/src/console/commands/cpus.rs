@@ -5,7 +5,7 @@ use crate::console::shell::Call;
 use crate::console::words::number_in;
 use crate::cpu::{self, CpuState};
 use crate::thread::{self, ThreadCx};
-use crate::{board, smp};
+use crate::{board, intr, smp};
 use bsp::timer::now_ns;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub const CPUS: Command = Command {
     run: cpus,
 };
 
-fn cpus(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
+fn cpus(_: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     let method = board::get().method.as_ref().map_or("none", |m| m.name());
     writeln!(
@@ -46,7 +46,7 @@ fn cpus(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
         }
         let el = c.entry_el.load(Ordering::Relaxed);
         let waiting = thread::waiting(n);
-        let busy = busy_percent(cx, n);
+        let busy = busy_percent(n);
         writeln!(
             out,
             "{n:>3}  {state:<8} {mpidr:#010x}  {el}->{}  {method:<11} {starts:>6}  {busy:>3}%  {waiting:>7}",
@@ -58,13 +58,13 @@ fn cpus(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     Ok(())
 }
 
-/// Share of the time since the last call that CPU `n` did not idle.
-fn busy_percent(cx: &mut ThreadCx, n: usize) -> u64 {
+/// Share of the time since the last call that CPU `n` did not sleep: interrupts count.
+fn busy_percent(n: usize) -> u64 {
     static LAST: [(AtomicU64, AtomicU64); cpu::CPUS] =
         [const { (AtomicU64::new(0), AtomicU64::new(0)) }; cpu::CPUS];
-    let (now, idle) = (now_ns(), thread::cpu_time_ns(cx, thread::thread(n as u8)));
+    let (now, idle) = (now_ns(), intr::slept_ns(n));
     let elapsed = now - LAST[n].0.swap(now, Ordering::Relaxed);
-    let idled = idle - LAST[n].1.swap(idle, Ordering::Relaxed);
+    let idled = idle.saturating_sub(LAST[n].1.swap(idle, Ordering::Relaxed));
     100 - (idled * 100 + elapsed / 2)
         .checked_div(elapsed)
         .unwrap_or(0)

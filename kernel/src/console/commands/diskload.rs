@@ -51,7 +51,7 @@ pub const DISKTEST: Command = Command {
               tell which of each thread's requests was the last one flushed. It writes: on\n\
               a disk in memory at once, else where you say scratch, never on a FAT\n\
               partition.\n\
-              Example: disktest card:2 requests 1000 seed 7 scratch",
+              Example: disktest card:3 requests 1000 seed 7 scratch",
     takes_paths: false,
     run: disktest,
 };

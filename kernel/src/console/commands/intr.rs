@@ -159,7 +159,7 @@ fn spl(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
         (Some(word), None) => {
             let policy: Policy = word
                 .parse()
-                .map_err(|error| Refusal(format!("{error}; {}", call.usage().0)))?;
+                .map_err(|error| Refusal(format!("{error}\n{}", call.usage().0)))?;
             intr::set_policy(cx, policy);
         }
         _ => return Err(call.usage()),

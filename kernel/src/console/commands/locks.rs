@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `lockstat`, `lockdebug`: what locks cost, and what is wrong with how they are used.
-use super::{Command, Outcome};
+use super::live::show as show_live;
+use super::{Command, Outcome, write_wrapped};
 use crate::console::shell::{Call, Refusal, check_interrupt};
 use crate::console::words::number_in;
 use crate::thread::{Kernel, ThreadCx};
@@ -21,26 +22,70 @@ const ROWS: usize = 16;
 
 pub const LOCKSTAT: Command = Command {
     name: "lockstat",
-    arguments: "[on|off|clear|all]",
+    arguments: "[on|off|clear|[-w] [all] [contention|spin|block|hold]]",
     summary: "what each lock cost: entries, waits, holds",
     details: "Waits are counted always; entries and holds while it is on, which makes every\n\
-              lock take its slow path. Worst first: those that were waited for longest.\n\
-              all: every lock that was ever entered. clear: from zero again.\n\
-              Example: lockstat on",
+              lock take its slow path. Worst first: by waits, time spun, time blocked,\n\
+              longest hold; without a word, those that were waited for longest. all: every\n\
+              lock that was ever entered. -w: again every second, until q. clear: from\n\
+              zero again.\n\
+              Example: lockstat spin",
     takes_paths: false,
     run: lockstat,
 };
 
 fn lockstat(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
-    call.at_most(1)?;
-    match call.words.first().map(|word| word.as_str()) {
-        None => show(cx, out, ROWS),
-        Some("all") => show(cx, out, usize::MAX),
-        Some("clear") => {
+    match call.words {
+        [word] if word == "clear" => {
             lockstat::clear();
-            Ok(())
+            return Ok(());
         }
-        Some(word) => watch(call, out, Watcher::Lockstat, "lockstat", word),
+        [word] if word == "on" || word == "off" => {
+            return watch(call, out, Watcher::Lockstat, "lockstat", word);
+        }
+        _ => {}
+    }
+    let mut words = call.words.iter().map(|word| word.as_str()).peekable();
+    let live = words.next_if_eq(&"-w").is_some();
+    let rows = words.next_if_eq(&"all").map_or(ROWS, |_| usize::MAX);
+    let order = words.next().map_or(Some(Order::Waited), Order::parse);
+    let order = order.filter(|_| words.next().is_none());
+    let order = order.ok_or_else(|| call.usage())?;
+    match live {
+        true => show_live(cx, out, 1, None, |cx, screen| show(cx, screen, rows, order)),
+        false => show(cx, out, rows, order),
+    }
+}
+
+/// What makes a lock stand above others.
+#[derive(Clone, Copy)]
+enum Order {
+    Waited,
+    Contention,
+    Spin,
+    Block,
+    Hold,
+}
+
+impl Order {
+    fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "contention" => Order::Contention,
+            "spin" => Order::Spin,
+            "block" => Order::Block,
+            "hold" => Order::Hold,
+            _ => return None,
+        })
+    }
+
+    fn of(self, line: &Line) -> u64 {
+        match self {
+            Order::Waited => line.spin_ns + line.block_ns,
+            Order::Contention => line.contentions,
+            Order::Spin => line.spin_ns,
+            Order::Block => line.block_ns,
+            Order::Hold => line.longest_hold_ns,
+        }
     }
 }
 
@@ -55,9 +100,8 @@ fn watch(call: &Call, out: &mut dyn Write, watcher: Watcher, name: &str, word: &
     Ok(writeln!(out, "{name} is {word}")?)
 }
 
-fn show(cx: &mut ThreadCx, out: &mut dyn Write, rows: usize) -> Outcome {
+fn show(cx: &mut ThreadCx, out: &mut dyn Write, rows: usize, order: Order) -> Outcome {
     let mut lines: Vec<Line> = lockstat::lines().collect();
-    let waited = |line: &Line| line.spin_ns + line.block_ns;
     let number = |line: &Line| {
         let same = lines.iter().filter(|other| other.class == line.class);
         let before = same.clone().filter(|other| other.address < line.address);
@@ -65,7 +109,7 @@ fn show(cx: &mut ThreadCx, out: &mut dyn Write, rows: usize) -> Outcome {
     };
     let mut named: Vec<_> = lines.iter().map(|line| (*line, number(line))).collect();
     named.sort_by_key(|(line, number)| {
-        let worst = (waited(line), line.contentions, line.acquisitions);
+        let worst = (order.of(line), line.contentions, line.acquisitions);
         (core::cmp::Reverse(worst), line.class, *number)
     });
     writeln!(
@@ -108,13 +152,15 @@ fn show(cx: &mut ThreadCx, out: &mut dyn Write, rows: usize) -> Outcome {
 
 pub const LOCKDEBUG: Command = Command {
     name: "lockdebug",
-    arguments: "[on|off|clear|limit US|try]",
+    arguments: "[on|off|clear|order|limit US|try [domains]]",
     summary: "check how locks are used",
     details: "Looks at order, context and long holds of every lock that is entered. What it\n\
               finds goes to the log, once for each kind, and is counted here. limit: how\n\
               long an interrupt-safe lock may be held, in microseconds (1000 unless told).\n\
               clear: forgets findings and order.\n\
-              try: makes three mistakes that do no harm, to show how they are found.\n\
+              order: which was entered with which held, by class and domain, as seen so far.\n\
+              try: makes three mistakes that do no harm, to show how they are found. try\n\
+              domains: enters a lock of the network holding one of the disk.\n\
               Example: lockdebug on",
     takes_paths: false,
     run: lockdebug,
@@ -134,9 +180,17 @@ fn lockdebug(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
             findings::clear();
             return Ok(());
         }
-        Some("try") => {
+        Some("order") => {
             call.at_most(1)?;
-            return try_mistakes(cx, out);
+            return show_order(cx, out);
+        }
+        Some("try") => {
+            call.at_most(2)?;
+            return match call.words.get(1).map(|word| word.as_str()) {
+                None => try_mistakes(cx, out),
+                Some("domains") => cross_domains(cx, out),
+                Some(_) => Err(call.usage()),
+            };
         }
         Some(word) => {
             call.at_most(1)?;
@@ -145,7 +199,7 @@ fn lockdebug(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     }
     let reports = lockdebug::reports::<Kernel>();
     for report in reports.iter().flatten() {
-        writeln!(out, "{:>6}x  {report}", report.count)?;
+        write_wrapped(out, &format!("{:>6}x  {report}", report.count))?;
     }
     let (held, found) = lockdebug::overflows();
     let state = if lockstat::is_watching(Watcher::Lockdebug) {
@@ -161,13 +215,44 @@ fn lockdebug(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     Ok(())
 }
 
+/// Prints the order seen so far, each pair of classes once.
+fn show_order(cx: &mut ThreadCx, out: &mut dyn Write) -> Outcome {
+    let mut edges: Vec<_> = lockdebug::order().collect();
+    edges.sort_unstable();
+    edges.dedup();
+    for [(held, of), (wanted, its)] in &edges {
+        writeln!(out, "{held} ({of}) -> {wanted} ({its})")?;
+        check_interrupt(cx)?;
+    }
+    Ok(writeln!(out, "{} pairs of classes seen", edges.len())?)
+}
+
+fn must_watch() -> Outcome {
+    match lockstat::is_watching(Watcher::Lockdebug) {
+        true => Ok(()),
+        false => Err(Refusal(
+            "lockdebug is off; lockdebug on switches it on".into(),
+        )),
+    }
+}
+
+/// Makes the mistake that types and order table rule out: joins two domains.
+fn cross_domains(cx: &mut ThreadCx, out: &mut dyn Write) -> Outcome {
+    // They stay: what is seen of a lock goes with it.
+    static DISK: KMutex<(), lock_order::TrialBio> = KMutex::new(());
+    static NETWORK: KMutex<(), lock_order::TrialNet> = KMutex::new(());
+    must_watch()?;
+    let (held, _) = DISK.enter(cx);
+    // SAFETY: that nothing is held is the mistake. Nobody else has these locks.
+    let mut claimed = unsafe { ThreadCx::assume() };
+    drop(NETWORK.enter(&mut claimed));
+    drop(held);
+    Ok(writeln!(out, "TrialNet was entered with TrialBio held")?)
+}
+
 /// Makes a mistake of each kind that a thread can make and live.
 fn try_mistakes(cx: &mut ThreadCx, out: &mut dyn Write) -> Outcome {
-    if !lockstat::is_watching(Watcher::Lockdebug) {
-        return Err(Refusal(
-            "lockdebug is off; lockdebug on switches it on".into(),
-        ));
-    }
+    must_watch()?;
     let pair = [const { KMutex::<(), lock_order::Trial>::new(()) }; 2];
     for [first, second] in [[0, 1], [1, 0]] {
         let (_held, _) = pair[first].enter(cx);

@@ -2,7 +2,8 @@
 //! `dmesg`, `log`, `uptime`, `reboot`, `poweroff`, `panic`: the machine as a whole.
 use super::{Command, Outcome};
 use crate::console::shell::{Call, Refusal, interrupted};
-use crate::console::terminal;
+use crate::console::words::number_in;
+use crate::console::{terminal, tty};
 use crate::panic::provoke;
 use crate::storage;
 use crate::thread::ThreadCx;
@@ -135,16 +136,25 @@ fn poweroff(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
 
 pub const PANIC: Command = Command {
     name: "panic",
-    arguments: "[stack|null|text|data]",
+    arguments: "[stack|null|text|data|tty|card|after MS]",
     summary: "end in a panic, by a fault of your choice",
     details: "stack: overflow it; null: read through a null pointer; text: write to the\n\
-              kernel's code; data: jump to data. What follows is the command line's\n\
-              panic=halt|reboot|exit. Example: panic stack",
+              kernel's code; data: jump to data; tty: with the next key, in the console's\n\
+              driver; card: in the card's driver, with a command under way; after MS:\n\
+              from the timer's interrupt in so many milliseconds, whatever runs then.\n\
+              What is left on the card, lastpanic shows after the next boot; what follows\n\
+              is the command line's panic=halt|reboot|exit|ddb. Example: panic after 500",
     takes_paths: false,
     run: panic,
 };
 
 fn panic(cx: &mut ThreadCx, call: &Call, _: &mut dyn Write) -> Outcome {
+    call.at_most(2)?;
+    if call.word(0).is_ok_and(|word| word == "after") {
+        let ms = number_in(call.word(1)?, 0..=60_000)?;
+        provoke::later(cx, ms);
+        return Ok(());
+    }
     call.at_most(1)?;
     terminal::flush(cx);
     match call.words.first().map(|w| w.as_str()) {
@@ -153,6 +163,11 @@ fn panic(cx: &mut ThreadCx, call: &Call, _: &mut dyn Write) -> Outcome {
         Some("null") => drop(provoke::null_dereference()),
         Some("text") => provoke::write_text(),
         Some("data") => provoke::jump_to_data(),
+        Some("card") => provoke::in_card_driver(cx).map_err(Refusal)?,
+        Some("tty") => {
+            tty::panic_at_next_interrupt();
+            return Ok(());
+        }
         Some(_) => return Err(call.usage()),
     }
     Err(Refusal(

@@ -4,19 +4,33 @@
 //! A command prints to the terminal it is given, at most 80 columns wide, and returns what was wrong as a sentence.
 mod bench;
 mod bench_spl;
+mod board;
 mod change;
 mod cpus;
 mod demo;
 mod disk;
 mod diskload;
 mod files;
+mod hang;
+mod hosts;
+mod hwreport;
 mod intr;
 mod irqlat;
+mod lastpanic;
+mod live;
 mod locks;
 mod machine;
 mod memory;
+mod net;
+mod netbench;
+mod ping;
+mod provoke;
+mod random;
+mod stack;
+mod tcpdump;
 mod threads;
 mod torture;
+mod trace;
 mod volumes;
 
 use super::shell::{Call, Refusal};
@@ -42,6 +56,25 @@ pub struct Command {
     pub run: fn(&mut ThreadCx, &Call, &mut dyn Write) -> Outcome,
 }
 
+/// Writes a line, and goes on in further ones where it is wider than the terminal.
+fn write_wrapped(out: &mut dyn Write, line: &str) -> core::fmt::Result {
+    const COLUMNS: usize = 80;
+    const INDENT: usize = 11;
+    let mut column = 0;
+    for (n, word) in line.split(' ').enumerate() {
+        if n > 0 && column + 1 + word.len() > COLUMNS {
+            write!(out, "\n{:INDENT$}", "")?;
+            column = INDENT;
+        } else if n > 0 {
+            out.write_char(' ')?;
+            column += 1;
+        }
+        out.write_str(word)?;
+        column += word.len();
+    }
+    out.write_char('\n')
+}
+
 /// Refuses where nothing counts instructions.
 fn requires_instructions() -> Outcome {
     match bsp::cpu::instructions() {
@@ -54,11 +87,14 @@ fn requires_instructions() -> Outcome {
 
 /// All commands, in alphabetical order.
 pub const COMMANDS: &[Command] = &[
+    net::ARP,
     bench::BENCH,
+    board::BOARD,
     files::CAT,
     change::CP,
     cpus::CPU,
     cpus::CPUS,
+    hang::DDB,
     demo::DEMO,
     volumes::DF,
     disk::DISK,
@@ -67,10 +103,14 @@ pub const COMMANDS: &[Command] = &[
     #[cfg(feature = "dma-truth")]
     disk::DMAOMIT,
     machine::DMESG,
+    hosts::DNS,
+    hang::HANG,
     HELP,
     files::HEXDUMP,
+    hwreport::HWREPORT,
     intr::INTR,
     irqlat::IRQLAT,
+    lastpanic::LASTPANIC,
     locks::LOCKDEBUG,
     locks::LOCKSTAT,
     machine::LOG,
@@ -81,20 +121,34 @@ pub const COMMANDS: &[Command] = &[
     volumes::MOUNT,
     change::MV,
     memory::MW,
+    net::NET,
+    netbench::NETBENCH,
+    hosts::NTP,
     machine::PANIC,
+    ping::PING,
     machine::POWEROFF,
+    provoke::PROVOKE,
+    threads::PS,
     disk::RAMDISK,
+    random::RANDOM,
     machine::REBOOT,
     change::RM,
     threads::SELFTEST,
     files::SHA256,
+    net::SOCKETS,
     intr::SPL,
+    stack::STACK,
     threads::STRESS,
     volumes::SYNC,
+    tcpdump::TCPDUMP,
+    hosts::TFTP,
     threads::THREADS,
+    live::TOP,
     torture::TORTURE,
+    trace::TRACE,
     volumes::UMOUNT,
     machine::UPTIME,
+    live::WATCH,
     change::WRITE,
 ];
 

@@ -18,6 +18,14 @@ pub const THREADS: Command = Command {
     run: threads,
 };
 
+/// As people know it from elsewhere.
+pub const PS: Command = Command {
+    name: "ps",
+    summary: "the same as threads",
+    details: "Example: ps",
+    ..THREADS
+};
+
 fn threads(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
     call.at_most(0)?;
     writeln!(

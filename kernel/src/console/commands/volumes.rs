@@ -13,7 +13,7 @@ pub const MOUNT: Command = Command {
     summary: "look for a card and mount its boot partition",
     details: "An earlier card is unmounted first. With arguments: mount a partition, or a\n\
               disk that is one FAT volume, as /NAME. df lists what is mounted.\n\
-              Example: mount card:2 data",
+              Example: mount card:3 data",
     takes_paths: false,
     run: mount,
 };

@@ -34,11 +34,14 @@ use super::super::table::{State, Thread, thread};
 use super::{
     QueueGuard, Why, current, finish_switch, lock, lock_queue_of, note_length, switch_away,
 };
-use crate::cpu::CpuSet;
+use crate::cpu::irq_save;
+use crate::cpu::{self, CpuSet};
 use crate::intr;
 use crate::thread::ThreadCx;
+use crate::trace::{self, Class, Event};
 use bsp::context::Context;
-use bsp::cpu::{index, irq_masked, irq_restore, irq_save};
+use bsp::cpu::{index, irq_masked, irq_restore};
+use bsp::timer::ticks;
 use core::sync::atomic::Ordering;
 use sync::domain::Sched;
 use sync::ipl::Ipl;
@@ -69,12 +72,22 @@ pub fn lend(me: &'static Thread, t: &'static Thread, class: Ipl) -> Returned {
 
 /// Switches to `t`, which has the loan, and comes back when it returns it.
 fn switch_to(me: &'static Thread, t: &'static Thread) -> Returned {
+    let this = cpu::this();
+    let loan = this.interrupted(ticks());
+    trace::event(Class::Sched, || Event::Lend { to: t.id() });
     t.loan.from.set(Some(me));
     me.running.store(false, Ordering::Relaxed);
     t.running.store(true, Ordering::Relaxed);
     // SAFETY: `t` stands by, or was just taken from this CPU's queue: its registers are saved, and nobody else runs it.
     unsafe { switch_context_to(t, me.context.get()) };
     me.running.store(true, Ordering::Relaxed);
+    // Before another CPU may run it.
+    trace::event(Class::Sched, || Event::TakeBack { from: t.id() });
+    let ran = this.resumed(loan, ticks());
+    super::add(&t.loans_ticks, ran);
+    if t.serves().is_some_and(|class| class < Ipl::Bio) {
+        super::add(&this.softints_ticks, ran);
+    }
     if !me.loan.queue_left.replace(false) {
         return Returned::Done;
     }

@@ -3,10 +3,11 @@
 //!
 //! # Theory
 //! A CPU runs the thread of its own queue whose effective priority is best. A thread that becomes runnable is placed on
-//! its last CPU if it can run there at once, else on an idle one, else where the fewest wait; a CPU that goes idle takes
-//! a waiting thread from another. A tick exists only while equals compete: the slice of 10 ms is armed when there is
-//! someone to take turns with. A thread that is preempted keeps its place and what is left of its slice, so being
-//! preempted often does not make it keep the CPU from its equals.
+//! the CPU that wakes it, if that would be idle but for the interrupt that it is in: it is awake, and what the
+//! interrupt brought is in its cache. Else on its last CPU if it can run there at once, else on an idle one, else where
+//! the fewest wait; a CPU that goes idle takes a waiting thread from another. A tick exists only while equals compete:
+//! the slice of 10 ms is armed when there is someone to take turns with. A thread that is preempted keeps its place and
+//! what is left of its slice, so being preempted often does not make it keep the CPU from its equals.
 //!
 //! The run-queue lock is held across the context switch: it is left to whoever runs next, on the same CPU, and each of
 //! the two has a spl hold of its own for it. So a thread whose state says `Runnable` or `Blocked` has its registers saved
@@ -31,17 +32,19 @@ mod place;
 
 use super::runq::{RunQueue, Slot};
 use super::table::{Queue, State, Thread, thread};
+use crate::cpu::irq_save;
 use crate::cpu::{self, CPUS, CpuSet};
 use crate::thread::{IdleCx, Kernel};
+use crate::trace::{self, Class, Event};
 use crate::{callout, intr, lock_order, softint};
 pub use borrow::{Returned, lend, relax, serve};
 use bsp::context::Context;
-use bsp::cpu::{index, irq_enable, irq_masked, irq_restore, irq_save};
+use bsp::cpu::{index, irq_enable, irq_masked, irq_restore};
 use bsp::timer::now_ns;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub use place::{Seen, offer, priority_changed, seen_here, set_affinity, set_online, with_saved};
 use place::{allowed_here, place, steal};
-pub use place::{priority_changed, set_affinity, set_online};
 use sync::domain::{Cx, Interrupt, MaySleep, MayWake, Sched as SchedDomain};
 use sync::kmutex::{KMutex, KMutexGuard};
 use sync::spl::{PENDING_EAGER, PENDING_INTERRUPT, PENDING_RESCHED, PENDING_SOFT};
@@ -189,6 +192,7 @@ extern "C" fn kernel_thread(entry: extern "C" fn(usize) -> !, argument: usize) -
 fn switch_away(mut why: Why) {
     let me = current();
     let cpu = index();
+    let now = now_ns(); // before the queue is locked: in an emulator a clock takes its time
     let mut queue = lock(cpu);
     if let Some(from) = me.loan.from.get() {
         return borrow::give_back(queue, me, from, why);
@@ -212,7 +216,6 @@ fn switch_away(mut why: Why) {
             .fetch_and(!PENDING_RESCHED, Ordering::Relaxed);
     }
 
-    let now = now_ns();
     let ran_ns = now.saturating_sub(sched.since_ns.get());
     let slice_left_ns = sched.slice_ns.get().saturating_sub(ran_ns);
     sched.slice_ns.set(SLICE_NS);
@@ -259,11 +262,17 @@ fn switch_away(mut why: Why) {
     };
     note_length(&queue);
     add(&me.run_ns, ran_ns);
+    let interrupts = this.new_interrupts_ticks();
+    if interrupts != 0 {
+        add(&me.loans_ticks, interrupts.wrapping_neg());
+        this.note_interrupts();
+    }
     let sched = next.sched(&queue);
     sched.queued.set(None);
     sched.state.set(State::Running);
     sched.since_ns.set(now);
     add(&next.switches, 1);
+    trace::event(Class::Sched, || Event::Switch { to: next.id() });
     arm_slice(&queue, next);
     queue.current_priority = next.sync.priority();
     if core::ptr::eq(next, me) {
@@ -288,9 +297,10 @@ fn switch_away(mut why: Why) {
     }
 }
 
-/// Adds to a statistic of a thread that is guarded by its queue.
+/// Adds, modulo 2^64, to a statistic of a thread that is guarded by its queue.
 fn add(statistic: &AtomicU64, by: u64) {
-    statistic.store(statistic.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+    let sum = statistic.load(Ordering::Relaxed).wrapping_add(by);
+    statistic.store(sum, Ordering::Relaxed);
 }
 
 /// The first thing that a thread does when it gets a CPU: leaves the queue that its predecessor locked, and sees to
@@ -353,6 +363,7 @@ pub fn unpark<K: MayWake>(_cx: &mut Cx<K>, t: &'static Thread) {
     match sched.state.get() {
         State::Blocked => {
             sched.state.set(State::Runnable);
+            trace::event(Class::Sched, || Event::Wake { thread: t.id() });
             place(queue, t);
         }
         State::Free => {}
@@ -365,17 +376,23 @@ pub fn park<K: MaySleep>(_cx: &mut Cx<K>, deadline_ns: Option<u64>) {
     let me = current();
     assert_may_sleep(me);
     let timeout = deadline_ns.map(|at| {
-        callout::schedule(
-            token(),
-            at,
-            |cx, slot| unpark(cx, thread(slot as Slot)),
-            me.slot().into(),
-        )
+        me.timed_out.store(false, Ordering::Relaxed);
+        callout::schedule(token(), at, time_out, me.slot().into())
     });
     switch_now(Why::Parks);
-    if let Some(callout) = timeout {
+    // ORDERING: Relaxed: who was woken by it comes from the queue's lock. One of an earlier park may come late, and have
+    // this one's callout stay: it then wakes for no reason, as anybody may.
+    if let Some(callout) = timeout
+        && !me.timed_out.load(Ordering::Relaxed)
+    {
         callout::cancel(token(), callout);
     }
+}
+
+fn time_out(cx: &mut Cx<Interrupt<SchedDomain>>, slot: usize) {
+    let t = thread(slot as Slot);
+    t.timed_out.store(true, Ordering::Relaxed);
+    unpark(cx, t);
 }
 
 /// What the tokens say, looked at once more where somebody else's trait had none.
@@ -443,6 +460,13 @@ fn settle(me: &'static Thread) {
             return;
         }
         switch_away(Why::Preempted);
+    }
+}
+
+/// Between interrupts of which one follows the other at once: runs the soft interrupts that they left. IRQ masked.
+pub fn soft_interrupts_turn(me: &'static Thread) {
+    if !me.in_interrupt() && me.sync.pending.load(Ordering::Relaxed) & PENDING_SOFT != 0 {
+        softint::run(me);
     }
 }
 

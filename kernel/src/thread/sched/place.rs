@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which CPU a thread runs on, and how that CPU hears of it.
-use super::super::table::{MAX_THREADS, Queue, State, Thread, thread};
-use super::{QueueGuard, arm_slice, current, lock, lock_queue_of, note_length, waiting, yield_now};
+use super::super::table::{MAX_THREADS, State, Thread, thread};
+use super::{
+    QueueGuard, arm_slice, current, lock, lock_queue_of, look, note_length, waiting, yield_now,
+};
+use crate::cpu::irq_save;
 use crate::cpu::{self, CPUS, CpuSet};
 use crate::intr;
-use bsp::cpu::index;
+use crate::lock_order;
+use crate::trace::{self, Class, Event};
+use bsp::cpu::{index, irq_restore};
 use core::sync::atomic::Ordering;
-use sync::domain::{Cx, MaySleep};
+use sync::domain::{Before, Cx, MaySleep};
 use sync::spl::PENDING_RESCHED;
 
 pub(super) fn allowed_here(affinity: CpuSet, cpu: usize) -> bool {
@@ -32,14 +37,44 @@ pub(super) fn place(mut queue: QueueGuard, t: &'static Thread) {
     let last = queue.cpu;
     let at_once = || queue.current_priority < t.sync.priority() || intr::is_idle(last);
     let stays = allowed == CpuSet::only(last) || allowed.contains(last) && at_once();
-    if !(stays && queue.online) {
+    let here = index();
+    if last != here && allowed.contains(here) && is_idle_but_for_this(here) {
+        queue = take_to(queue, t, here);
+    } else if !stays {
+        queue = go_elsewhere(queue, t);
+    }
+    if !queue.online {
         queue = go_elsewhere(queue, t);
     }
     let priority = t.sync.priority();
     t.sched(&queue).queued.set(Some(priority));
     queue.waiting.push_back(t.slot(), priority);
     note_length(&queue);
-    call_attention(&queue, priority);
+    call_attention(queue, priority);
+}
+
+/// `here`, which executes this, has nothing to do but the interrupt that it is in.
+#[inline]
+fn is_idle_but_for_this(here: usize) -> bool {
+    let mut lender = current();
+    while let Some(from) = lender.loan.from.get() {
+        lender = from;
+    }
+    lender.is_idle() && waiting(here) == 0
+}
+
+/// Takes `t`, which `queue` guards and which stands in no queue, to CPU `target`: its queue, locked.
+fn take_to(queue: QueueGuard, t: &'static Thread, target: usize) -> QueueGuard {
+    let from = queue.cpu as u8;
+    trace::event(Class::Sched, || Event::Migrate {
+        thread: t.id(),
+        from,
+        to: target as u8,
+    });
+    // Between the two nobody touches it but for its state.
+    t.cpu.store(target as u8, Ordering::Release);
+    drop(queue);
+    lock_queue_of(t)
 }
 
 /// Takes `t` to the CPU where it runs soonest: an idle one, or where the fewest wait. That CPU's queue, locked.
@@ -51,10 +86,7 @@ fn go_elsewhere(mut queue: QueueGuard, t: &'static Thread) -> QueueGuard {
         let allowed = candidates(t.sched(&queue).affinity.get());
         let target = allowed.iter().min_by_key(cost).unwrap_or(0);
         if target != queue.cpu {
-            // It is in no queue, so between the two nobody touches it but for its state.
-            t.cpu.store(target as u8, Ordering::Release);
-            drop(queue);
-            queue = lock_queue_of(t);
+            queue = take_to(queue, t, target);
         }
         let allowed = candidates(t.sched(&queue).affinity.get());
         if queue.online && allowed.contains(queue.cpu) {
@@ -65,29 +97,42 @@ fn go_elsewhere(mut queue: QueueGuard, t: &'static Thread) -> QueueGuard {
 
 /// A thread of `priority` has come to wait in `queue`.
 #[inline]
-fn call_attention(queue: &Queue, priority: u8) {
+fn call_attention(queue: QueueGuard, priority: u8) {
     if priority < queue.current_priority {
         return;
     }
     if priority == queue.current_priority && queue.cpu == index() {
-        arm_slice(queue, current()); // no more than that: they take turns from now on
+        arm_slice(&queue, current()); // no more than that: they take turns from now on
     } else {
-        kick(queue.cpu);
+        kick(queue);
     }
 }
 
-/// Makes CPU `cpu` look at its queue soon. With a run queue locked, or interrupts masked.
-fn kick(cpu: usize) {
-    if cpu == index() {
+/// Makes the CPU of `queue` look at it soon, and leaves it.
+#[inline(always)]
+fn kick(queue: QueueGuard) {
+    if queue.cpu == index() {
         current()
             .sync
             .pending
             .fetch_or(PENDING_RESCHED, Ordering::Relaxed);
     } else {
-        // ORDERING: pairs with the Acquire in `interrupt_exit`; the queue itself is under its lock.
-        cpu::cpu(cpu).need_resched.store(true, Ordering::Release);
-        intr::send(intr::Ipi::Resched, CpuSet::only(cpu));
+        kick_another(queue);
     }
+}
+
+/// As above. The CPU is interrupted only after the queue is left: who is told comes for it at once, and a register of the
+/// distributor's takes longer than all that is done with it locked.
+#[inline(never)]
+fn kick_another(queue: QueueGuard) {
+    let cpu = queue.cpu;
+    // ORDERING: pairs with the Acquire in `interrupt_exit`; the queue itself is under its lock.
+    cpu::cpu(cpu).need_resched.store(true, Ordering::Release);
+    let daif = irq_save(); // nothing comes between the two
+    drop(queue);
+    intr::send(intr::Ipi::Resched, CpuSet::only(cpu));
+    irq_restore(daif);
+    look(); // at what waited for the queue's spl
 }
 
 /// Lets this CPU take threads, or no more (then the idle thread alone runs, and what waits goes elsewhere).
@@ -108,7 +153,7 @@ pub fn set_online(cpu: usize, online: bool) {
         }
         note_length(&queue);
         if !online {
-            kick(cpu);
+            kick(queue);
         }
     }
     for t in homeless {
@@ -125,11 +170,11 @@ pub fn priority_changed(t: &'static Thread) {
         queue.waiting.remove(t.slot(), before);
         queue.waiting.push_back(t.slot(), priority);
         t.sched(&queue).queued.set(Some(priority));
-        call_attention(&queue, priority);
+        call_attention(queue, priority);
     } else if sched.state.get() == State::Running {
         queue.current_priority = priority;
         if queue.waiting.best() >= Some(priority) {
-            kick(queue.cpu);
+            kick(queue);
         }
     }
 }
@@ -152,8 +197,71 @@ pub fn set_affinity<K: MaySleep>(cx: &mut Cx<K>, t: &'static Thread, affinity: C
             drop(queue);
             yield_now(cx);
         } else {
-            kick(cpu);
+            kick(queue);
         }
+    }
+}
+
+/// What a thread is to a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The interrupt that asks came on top of it.
+    Interrupted,
+    /// It has lent this CPU to others, or stands by here for its interrupt, and goes on with these.
+    Saved {
+        /// Program counter.
+        pc: usize,
+        /// Frame record.
+        fp: usize,
+    },
+    /// This CPU does not have it.
+    Elsewhere,
+}
+
+/// What `t` is to this CPU. In a Sched interrupt: nobody lends meanwhile.
+pub fn seen_here(t: &'static Thread) -> Seen {
+    let mut who = current();
+    if core::ptr::eq(who, t) {
+        return Seen::Interrupted;
+    }
+    let mut has_lent = false;
+    while let Some(from) = who.loan.from.get() {
+        has_lent |= core::ptr::eq(from, t);
+        who = from;
+    }
+    if has_lent || t.cpu() == index() && t.stands_by() {
+        // SAFETY: it goes on only on this CPU, when this interrupt has ended.
+        let (pc, fp) = unsafe { t.place() };
+        return Seen::Saved { pc, fp };
+    }
+    Seen::Elsewhere
+}
+
+/// Lets `look` see where `t`, which waits, goes on. False if it has a CPU, or stands by for an interrupt.
+pub fn with_saved<K: Before<lock_order::RunQueue>>(
+    _cx: &mut Cx<K>,
+    t: &'static Thread,
+    look: impl FnOnce(usize, usize),
+) -> bool {
+    let queue = lock_queue_of(t);
+    let state = t.sched(&queue).state.get();
+    let waits = matches!(state, State::Blocked | State::Runnable);
+    if waits {
+        // SAFETY: its registers are saved (see the header of `sched`), and with its queue locked it stays so.
+        let (pc, fp) = unsafe { t.place() };
+        look(pc, fp);
+    }
+    waits
+}
+
+/// Has an idle CPU come for what waits here: an interrupt's work on this CPU takes longer than it looked.
+pub fn offer() {
+    if waiting(index()) == 0 {
+        return;
+    }
+    let mut online = cpu::online().iter();
+    if let Some(idle) = online.find(|cpu| intr::is_idle(*cpu)) {
+        intr::send(intr::Ipi::Resched, CpuSet::only(idle));
     }
 }
 
@@ -175,6 +283,11 @@ pub(super) fn steal() -> bool {
             queue.waiting.remove(t.slot(), priority);
         }
         note_length(&queue);
+        trace::event(Class::Sched, || Event::Migrate {
+            thread: t.id(),
+            from: victim as u8,
+            to: me as u8,
+        });
         t.cpu.store(me as u8, Ordering::Release);
         drop(queue);
         place(lock_queue_of(t), t);
