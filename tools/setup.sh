@@ -9,7 +9,8 @@
 # card come out of Debian packages that are unpacked, not installed, into .cache/.
 # The mirror is the one that the machine's apt uses already.
 # With the argument `judge` it also fetches what `make judge` boots: Debian's Linux for arm64 with
-# its modules, a static busybox, ethtool, U-Boot (100 MB), and the Rust target of `make bench-disk`'s own program in it.
+# its modules, a static busybox, ethtool, U-Boot (100 MB), and the Rust target of `make bench-disk`'s and `make bench-net`'s own programs in it.
+# With the argument `doc` it also builds mdBook, which makes the guide, into .cache/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,7 +21,9 @@ target=aarch64-unknown-none-softfloat
 guest_target=aarch64-unknown-linux-musl # static programs for the Linux of `make judge`
 firmware_suite=trixie # TF-A 2.12 (bookworm has 2.8) and a Pi firmware that is known to boot it
 steps=7 step=0 acted=
+mdbook=0.5.4
 [ "${1:-}" != judge ] || steps=9
+[ "${1:-}" != doc ] || steps=8
 
 die() {
   printf 'setup  %s\n' "$@" >&2
@@ -31,7 +34,7 @@ by_hand() { # what to do where this script cannot
     "Install by hand, then run \`make setup\` again:" \
     "  rustup target add $target; rustup component add rustfmt clippy llvm-tools" \
     "  QEMU 10 or newer with machine raspi4b (Debian: qemu-system-arm, qemu-utils;" \
-    "    on Debian 12 from bookworm-backports), mtools, dosfstools, device-tree-compiler" \
+    "    on Debian 12 from bookworm-backports), mtools, dosfstools, fdisk, device-tree-compiler, iperf3" \
     "  into .cache/firmware/: bl31.bin (Trusted Firmware-A, platform rpi4; Debian:" \
     "    arm-trusted-firmware), start4.elf, fixup4.dat (Debian: raspi-firmware) with their" \
     "    licence as LICENCE.broadcom, bcm2711-rpi-4-b.dtb (from a Linux kernel for arm64)"
@@ -135,11 +138,11 @@ has_qemu() {
 get_qemu() { install "$1" qemu-system-arm; }
 has_programs() {
   local p
-  for p in qemu-img mcopy dtc fsck.fat; do
+  for p in qemu-img mcopy dtc fsck.fat sfdisk iperf3; do
     PATH=$PATH:/sbin:/usr/sbin command -v "$p" >/dev/null || return
   done
 }
-get_programs() { install "$1" qemu-utils mtools device-tree-compiler dosfstools; }
+get_programs() { install "$1" qemu-utils mtools device-tree-compiler dosfstools fdisk iperf3; }
 has_bl31() { [ -s "$fw/bl31.bin" ]; }
 get_bl31() {
   unpack arm-trusted-firmware
@@ -187,6 +190,14 @@ has_guest_rust() {
   compgen -G "$root/lib/rustlib/$guest_target/lib/libstd-*.rlib" >/dev/null
 }
 get_guest_rust() { rustup target add "$guest_target"; }
+has_mdbook() { [ "$("$cache/mdbook/bin/mdbook" --version 2>/dev/null)" = "mdbook v$mdbook" ]; }
+get_mdbook() {
+  cargo install mdbook --locked --version "$mdbook" --root "$cache/mdbook" --no-default-features \
+    --features search >"$cache/mdbook.log" 2>&1 || {
+    tail -n 20 "$cache/mdbook.log" >&2
+    die "cargo install mdbook failed"
+  }
+}
 has_sums() { (cd "$fw" && sha256sum --quiet -c SHA256SUMS) >/dev/null 2>&1; }
 get_sums() { # also when a file was damaged since: then the sums no longer speak for it
   if [ -f "$fw/SHA256SUMS" ] && [ "$fetched" = no ]; then
@@ -201,14 +212,17 @@ fetched=no
 has_bl31 && has_firmware && has_dtb || fetched=yes
 need "Rust target $target, rustfmt, clippy, llvm-tools" has_rust get_rust
 need "QEMU >= 10 with raspi4b" has_qemu get_qemu
-need "qemu-img, mtools, dosfstools, dtc" has_programs get_programs
+need "qemu-img, mtools, dosfstools, sfdisk, dtc, iperf3" has_programs get_programs
 need "Trusted Firmware-A bl31.bin for rpi4" has_bl31 get_bl31
 need "Raspberry Pi boot firmware start4.elf, fixup4.dat" has_firmware get_firmware
 need "stock device tree bcm2711-rpi-4-b.dtb (for tests)" has_dtb get_dtb
 need "SHA-256 of what was fetched" has_sums get_sums
 if [ "${1:-}" = judge ]; then
   need "Linux, busybox, ethtool, U-Boot for arm64 (for make judge)" has_judge get_judge
-  need "Rust target $guest_target (for make bench-disk)" has_guest_rust get_guest_rust
+  need "Rust target $guest_target (for make bench-disk, bench-net)" has_guest_rust get_guest_rust
+fi
+if [ "${1:-}" = doc ]; then
+  need "mdBook $mdbook (for make doc; 2 min)" has_mdbook get_mdbook
 fi
 rm -rf "$cache/apt"
 [ -n "$acted" ] || echo "setup  everything is in place"

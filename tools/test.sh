@@ -16,7 +16,7 @@ run() {
   printf '\n== %s\n' "$*"
   "$@" 2>&1 | tee -a "$log" || broken=1
 }
-run cargo test -q --no-fail-fast -p sync -p drivers -p bsp -p tools -p genet-model --features sync/host
+run cargo test -q --no-fail-fast -p sync -p drivers -p bsp -p tools -p genet-model -p soc-model -p station --features sync/host
 run cargo test -q --no-fail-fast --lib -p kernel -p qemu-tests
 run cargo test --no-fail-fast -p qemu-tests --test qemu -- "$@"
 if [ $# = 0 ]; then # all tests, not some by name

@@ -1,24 +1,37 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The SD card image: a partition table, a FAT32 boot partition, a data partition.
+//! The SD card image: a partition table, and three partitions.
 //!
-//! The same image is run in QEMU and flashed. Equal inputs give equal bytes: dates, volume id
-//! and disk signature are fixed. The file is sparse. Everything lies on 4 MiB boundaries, the
-//! erase blocks of ordinary cards. QEMU wants a card's size to be a power of two.
+//! 1. FAT32: what boots, and what the console reads and writes.
+//! 2. Type 0xda, [`CRASH_BYTES`]: where a kernel that panics leaves its dump.
+//! 3. Type 0x83: data, without a file system. In the image that is released it is a stub of
+//!    [`STUB_BYTES`], the mark of a card that has never run: the kernel makes it as long as the
+//!    card (`kernel/src/bio/grow.rs`).
+//!
+//! Equal inputs give equal bytes: dates, volume id and disk signature are fixed. The file is
+//! sparse. Every partition begins on a 4 MiB boundary, in an erase block of its own on ordinary
+//! cards: a dump that breaks off harms neither neighbour. QEMU wants a card's size to be a power of
+//! two; a card that is flashed gets the released image, which is as short as its content allows.
 
 use std::fs::File;
 use std::io::{Cursor, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hadris_fat::format::{FatFormatOptions, FatTypeSelection, FatVolumeFormatter};
 use hadris_fat::time::{FatDateTime, StaticTimeProvider};
 use hadris_fat::{FatVolume, FatVolumeWriteExt};
+use kernel::panic::dump::format::LABEL;
 use mbrman::{BOOT_ACTIVE, BOOT_INACTIVE, CHS, MBR, MBRPartitionEntry};
 
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
 const MIB: u64 = 1 << 20;
 const ALIGN: u64 = 4 * MIB;
+/// Length of the partition for a crash dump.
+pub const CRASH_BYTES: u64 = MIB;
+/// Length of the data partition before it grows.
+pub const STUB_BYTES: u64 = kernel::bio::grow::STUB_SECTORS * SECTOR;
 /// FAT32 has at least 65,525 clusters; somewhat more keeps every reader's rounding happy.
 const CLUSTERS_MIN: u64 = 66_000;
 const VOLUME_ID: u32 = 0x0474_1601;
@@ -29,6 +42,48 @@ static DATE: StaticTimeProvider = StaticTimeProvider(FatDateTime {
     time: 0,
     time_tenth: 0,
 });
+
+/// Where the partitions lie, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Files that boot.
+    pub boot: Range<u64>,
+    /// The crash dump.
+    pub crash: Range<u64>,
+    /// Data.
+    pub data: Range<u64>,
+}
+
+impl Layout {
+    /// The image that is released: room on the boot partition for a few kernels and traces, and
+    /// of the data partition a stub.
+    pub fn released() -> Self {
+        Self::new(17 * ALIGN, None)
+    }
+
+    /// A card of its full size. The boot partition takes half of it, 256 MiB at most.
+    ///
+    /// # Errors
+    /// A size that QEMU or FAT32 cannot take.
+    pub fn full(size_mib: u64) -> Result<Self> {
+        ensure!(
+            size_mib.is_power_of_two() && (128..=1 << 20).contains(&size_mib),
+            "a card of {size_mib} MiB: take a power of two (QEMU's rule) from 128 on (FAT32's)"
+        );
+        let end = size_mib * MIB;
+        Ok(Self::new((end / 2).min(256 * MIB), Some(end)))
+    }
+
+    fn new(boot_end: u64, data_end: Option<u64>) -> Self {
+        let crash = boot_end..boot_end + CRASH_BYTES;
+        let data = crash.end.next_multiple_of(ALIGN);
+        Self {
+            boot: ALIGN..boot_end,
+            crash,
+            data: data..data_end.unwrap_or(data + STUB_BYTES),
+        }
+    }
+}
 
 /// What goes on the card; [`Card::write`] makes the image.
 #[derive(Debug, Default)]
@@ -56,24 +111,26 @@ impl Card {
         files.find_map(|(n, bytes)| (n == name).then_some(&bytes[..]))
     }
 
-    /// Writes the image. The boot partition takes half of the card, 256 MiB at most.
+    /// Writes the image of a card of so many MiB, [`Layout::full`].
     pub fn write(&self, image: &Path, size_mib: u64) -> Result<()> {
-        ensure!(
-            size_mib.is_power_of_two() && (128..=1 << 20).contains(&size_mib),
-            "a card of {size_mib} MiB: take a power of two (QEMU's rule) from 128 on (FAT32's)"
-        );
-        let boot = ALIGN..(size_mib * MIB / 2).min(256 * MIB);
-        let data = boot.end..size_mib * MIB;
+        self.lay_out(image, &Layout::full(size_mib)?)
+    }
+
+    /// Writes the image with its partitions at these places.
+    pub fn lay_out(&self, image: &Path, layout: &Layout) -> Result<()> {
+        let Layout { boot, crash, data } = layout;
         let volume = self.boot_volume(boot.end - boot.start, boot.start)?;
 
         let mut file = File::create(image)
             .with_context(|| format!("cannot write the card {}", image.display()))?;
-        file.set_len(size_mib * MIB)?;
+        file.set_len(data.end)?;
         let mut mbr = MBR::new_from(&mut file, SECTOR as u32, DISK_SIGNATURE)?;
-        mbr[1] = partition(BOOT_ACTIVE, 0x0c, &boot)?;
-        mbr[2] = partition(BOOT_INACTIVE, 0x83, &data)?;
+        mbr[1] = partition(BOOT_ACTIVE, 0x0c, boot)?;
+        mbr[2] = partition(BOOT_INACTIVE, 0xda, crash)?;
+        mbr[3] = partition(BOOT_INACTIVE, 0x83, data)?;
         mbr.write_into(&mut file)?;
         write_sparse(&mut file, boot.start, &volume)?;
+        write_sparse(&mut file, crash.start, LABEL)?;
         Ok(())
     }
 
@@ -109,6 +166,14 @@ impl Card {
     }
 }
 
+/// Is this the first sector of a card of ours, with the partitions where [`Layout`] puts them?
+pub fn is_ours(sector: &[u8; SECTOR as usize]) -> bool {
+    let kind = |number: usize| sector[446 + 16 * (number - 1) + 4];
+    sector[440..444] == DISK_SIGNATURE
+        && sector[510..] == [0x55, 0xaa]
+        && [kind(1), kind(2), kind(3), kind(4)] == [0x0c, 0xda, 0x83, 0]
+}
+
 /// The formatter dates the label, the root directory's first entry, with the time of day.
 fn date_label(volume: &mut [u8]) {
     let u16_at = |at: usize| u32::from(u16::from_le_bytes([volume[at], volume[at + 1]]));
@@ -132,7 +197,7 @@ pub fn write_sparse(file: &mut File, start: u64, bytes: &[u8]) -> std::io::Resul
     Ok(())
 }
 
-fn partition(boot: u8, kind: u8, bytes: &std::ops::Range<u64>) -> Result<MBRPartitionEntry> {
+fn partition(boot: u8, kind: u8, bytes: &Range<u64>) -> Result<MBRPartitionEntry> {
     Ok(MBRPartitionEntry {
         boot,
         first_chs: CHS::empty(),

@@ -19,6 +19,7 @@ pub mod linux;
 pub mod network;
 pub mod peer;
 pub mod server;
+pub mod soc;
 pub mod throughput;
 pub mod uboot;
 

@@ -20,7 +20,7 @@ use crate::ksyms;
 /// Where the kernel is linked to run, and where the firmware loads it.
 pub const LOAD_ADDRESS: u64 = 0x8_0000;
 /// The image must stay smaller than this.
-pub const SIZE_MAX: usize = 1 << 20;
+pub const SIZE_MAX: usize = 2 << 20;
 
 /// A finished image, and what is worth printing about it.
 #[derive(Debug)]

@@ -20,22 +20,24 @@ enum May {
     AllBut(&'static [&'static str]),
 }
 
-const HOST: [&str; 6] = [
+const HOST: [&str; 8] = [
     "tools",
     "qemu-tests",
     "genet-model",
     "sdhci-model",
+    "soc-model",
     "pi4-devices",
     "bare",
+    "station",
 ];
-const RULES: [(&str, May); 8] = [
+const RULES: [(&str, May); 9] = [
     // The model checkers, each in its own build only.
     ("sync", May::Only(&["loom", "shuttle"])),
     ("drivers", May::Only(&["embedded-hal", "tock-registers"])),
     (
         "bsp",
         May::AllBut(&[
-            "kernel", HOST[0], HOST[1], HOST[2], HOST[3], HOST[4], HOST[5],
+            "kernel", HOST[0], HOST[1], HOST[2], HOST[3], HOST[4], HOST[5], HOST[6], HOST[7],
         ]),
     ),
     ("kernel", May::AllBut(&HOST)),
@@ -44,8 +46,12 @@ const RULES: [(&str, May); 8] = [
     // Models that a test or any emulator can drive.
     ("genet-model", May::Only(&[])),
     ("sdhci-model", May::Only(&[])),
+    ("soc-model", May::Only(&[])),
     // Under another licence, so nothing else may import it either.
-    ("pi4-devices", May::Only(&["genet-model", "sdhci-model"])),
+    (
+        "pi4-devices",
+        May::Only(&["genet-model", "sdhci-model", "soc-model"]),
+    ),
 ];
 /// Folders where `unsafe` has a reason to be.
 const UNSAFE_IN: [&str; 5] = [

@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Host tools: kernel image, SD card image, the QEMU command, the import rules, the mutants of the locks,
+//! Host tools: kernel image, SD card image, its release and flashing, the QEMU command, the import rules, the mutants of the locks,
 //! the lines that tests reach.
 //!
 //! The programs in `src/bin/` only parse arguments; what they do is here, so that the tests
 //! do the same.
 #![forbid(unsafe_code)]
 
+pub mod bench_page;
+pub mod bmap;
 pub mod card;
+pub mod contents;
 pub mod coverage;
 pub mod dtb;
+pub mod figures;
+pub mod firmware;
+pub mod flash;
+pub mod from_card;
+pub mod guide;
 pub mod judge;
 pub mod kimage;
 pub mod ksyms;
@@ -18,6 +26,9 @@ pub mod mutants;
 pub mod pack;
 pub mod paths;
 pub mod qemu;
+pub mod release;
+pub mod runs;
+pub mod symbolise;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

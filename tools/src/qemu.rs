@@ -16,7 +16,7 @@ use std::process::Command;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{dtb, kimage, number, pack, read, write};
+use crate::{dtb, from_card, kimage, number, pack, read, write};
 
 /// Where the device tree lies for BL31, as in the card's config.txt.
 pub const DTB_ADDRESS: u32 = 0x0800_0000;
@@ -82,6 +82,9 @@ pub struct Qemu {
     /// The SD card image; without this option the slot is empty
     #[arg(long)]
     pub card: Option<PathBuf>,
+    /// Boot what is on the card, as its config.txt says, instead of what `make` built (--boot bl31)
+    #[arg(long, requires = "card", conflicts_with_all = ["kernel", "dtb", "bl31", "kernel_addr"])]
+    pub from_card: bool,
     /// Where the card is [default: emmc2; with --no-pack arasan]
     #[arg(long, value_enum)]
     pub slot: Option<Slot>,
@@ -91,7 +94,7 @@ pub struct Qemu {
     /// Leave out what QEMU lacks: GENET, EMMC2 with DMA, cores that BL31 can restart
     #[arg(long)]
     pub no_pack: bool,
-    /// The other end of GENET's cable: a netdev of QEMU's without its id, or `none`
+    /// The other end of GENET's cable: a netdev of QEMU's without its id, `cable=SOCKET`, or `none`
     #[arg(long, default_value_t = Qemu::default().net)]
     pub net: String,
     /// A fault of GENET's or the card's, NAME[/EVERY][xTIMES][:MS], again for more; `help` lists them
@@ -132,6 +135,7 @@ impl Default for Qemu {
             boot: Boot::Bl31,
             gic: Gic::Board,
             card: None,
+            from_card: false,
             slot: None,
             blkdebug: None,
             no_pack: false,
@@ -152,6 +156,9 @@ impl Qemu {
     /// The command, after writing the prepared BL31 and device tree to the folder `scratch`.
     /// `console` is QEMU's `-serial` argument for the PL011.
     pub fn command(&self, scratch: &Path, console: &str) -> Result<Command> {
+        if let (true, Some(card)) = (self.from_card, &self.card) {
+            return self.with_files_of(card, scratch)?.command(scratch, console);
+        }
         if !self.kernel.exists() {
             bail!(
                 "there is no kernel {}; `make kernel` builds it",
@@ -193,6 +200,30 @@ impl Qemu {
         Ok(q)
     }
 
+    /// The same, with kernel, armstub, device tree and command line as the card has them.
+    fn with_files_of(&self, card: &Path, scratch: &Path) -> Result<Self> {
+        ensure!(
+            self.boot == Boot::Bl31,
+            "--from-card needs --boot bl31: the card has an armstub"
+        );
+        let boot = from_card::Boot::read(card)?;
+        let mut own = Self {
+            from_card: false,
+            kernel_addr: boot.kernel_address,
+            cmdline: self.cmdline.clone().or(Some(boot.cmdline)),
+            ..self.clone()
+        };
+        for (place, name, bytes) in [
+            (&mut own.kernel, "card-kernel.img", &boot.kernel),
+            (&mut own.bl31, "card-armstub.bin", &boot.armstub),
+            (&mut own.dtb, "card-board.dtb", &boot.device_tree),
+        ] {
+            *place = scratch.join(name);
+            write(place, bytes)?;
+        }
+        Ok(own)
+    }
+
     fn slot(&self) -> Slot {
         self.slot.unwrap_or(match self.no_pack {
             true => Slot::Arasan,
@@ -203,7 +234,9 @@ impl Qemu {
     fn pack_args(&self, q: &mut Command) -> Result<()> {
         q.env("LD_PRELOAD", pack::object()?);
         let mut genet = "pi4-genet,id=genet".to_owned();
-        if self.net != "none" {
+        if self.net.starts_with("cable=") {
+            genet += &format!(",{}", self.net);
+        } else if self.net != "none" {
             q.args(["-netdev", &format!("{},id=net", self.net)]);
             genet += ",netdev=net";
         }
@@ -221,19 +254,31 @@ impl Qemu {
         } else if !faults.emmc2.is_empty() {
             bail!("faults of the card need --slot emmc2");
         }
-        q.args(["-device", "pi4-cpus"]);
+        let rng = match self.icount {
+            true => "pi4-rng,id=rng,seed=1", // the run repeats, the random numbers with it
+            false => "pi4-rng,id=rng",
+        };
+        for device in ["pi4-cpus,id=cpus", "pi4-pm,id=pm", "pi4-avs,id=avs", rng] {
+            q.args(["-device", device]);
+        }
         Ok(())
     }
 
-    /// With the pack, BL31 starts a core again that it switched off. The kernel cannot see that
-    /// from inside, and takes QEMU for one that loses the core.
-    fn cmdline_for_bl31(&self) -> Option<String> {
+    /// What the kernel cannot see from inside, and takes QEMU for one without: with the pack, BL31 starts a core
+    /// again that it switched off, and the watchdog counts.
+    fn cmdline(&self) -> Option<String> {
         let given = self.cmdline.as_deref();
-        if self.no_pack || given.is_some_and(|line| line.contains("cpuoff=")) {
+        if self.no_pack {
             return given.map(str::to_owned);
         }
-        let words = given.into_iter().chain(["cpuoff=psci"]);
-        Some(words.collect::<Vec<_>>().join(" "))
+        let mut words = Vec::from_iter(given);
+        if self.boot == Boot::Bl31 && !given.is_some_and(|line| line.contains("cpuoff=")) {
+            words.push("cpuoff=psci");
+        }
+        if !given.is_some_and(|line| line.contains("hwwatchdog=")) {
+            words.push("hwwatchdog=on");
+        }
+        Some(words.join(" "))
     }
 
     fn card_args(&self, q: &mut Command) -> Result<()> {
@@ -272,7 +317,7 @@ impl Qemu {
         let dtb = scratch.join("board.dtb");
         let mut tree = read(&self.dtb, "`make image` builds it")?;
         if !self.raw_dtb {
-            let cmdline = self.cmdline_for_bl31();
+            let cmdline = self.cmdline();
             tree = dtb::as_firmware_would(&tree, &dtb::QEMU_MEMORY, cmdline.as_deref(), MAC)?;
         }
         write(&dtb, &tree)?;
@@ -314,8 +359,8 @@ impl Qemu {
         if !self.no_dtb {
             q.arg("-dtb").arg(&self.dtb);
         }
-        if let Some(cmdline) = &self.cmdline {
-            q.args(["-append", cmdline]);
+        if let Some(cmdline) = self.cmdline() {
+            q.args(["-append", &cmdline]);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tools::card::Card;
+use tools::card::{Card, Layout};
 
 const BOOT_START: usize = 4 << 20;
 const BOOT_END: usize = 64 << 20;
@@ -58,6 +58,36 @@ fn fsck_finds_nothing_and_mtools_reads_every_file() {
 }
 
 #[test]
+fn the_crash_area_is_labelled_and_every_partition_begins_an_erase_block() {
+    let dir = tempfile::tempdir().unwrap();
+    for layout in [Layout::full(128).unwrap(), Layout::released()] {
+        let image = dir.path().join("card.img");
+        example().lay_out(&image, &layout).unwrap();
+        let card = std::fs::read(&image).unwrap();
+        let crash = &card[layout.crash.start as usize..layout.crash.end as usize];
+        assert_eq!(crash.len(), 1 << 20);
+        let (label, rest) = crash.split_at(16);
+        assert_eq!(label, b"Orthogon crash 1");
+        assert!(rest.iter().all(|byte| *byte == 0));
+
+        let table = mbrman::MBR::read_from(&mut std::io::Cursor::new(&card), 512).unwrap();
+        let found = [1, 2, 3].map(|n| {
+            let entry = table.get(n).unwrap();
+            let start = u64::from(entry.starting_lba) * 512;
+            (entry.sys, start..start + u64::from(entry.sectors) * 512)
+        });
+        let Layout { boot, crash, data } = layout;
+        for place in [&boot, &crash, &data] {
+            assert_eq!(place.start % (4 << 20), 0, "{place:?}");
+        }
+        assert!(boot.end == crash.start && crash.end <= data.start);
+        assert_eq!(data.end, card.len() as u64);
+        assert_eq!(found, [(0x0c, boot), (0xda, crash), (0x83, data)]);
+        assert!(table.get(4).unwrap().is_unused());
+    }
+}
+
+#[test]
 fn equal_inputs_give_equal_cards() {
     let dir = tempfile::tempdir().unwrap();
     let [a, b] = ["a", "b"].map(|name| {
@@ -83,4 +113,24 @@ fn too_much_for_the_partition_is_an_error() {
     let card = Card::new().file("huge.bin", vec![1; 61 << 20]);
     let error = card.write(&dir.path().join("card.img"), 128).unwrap_err();
     assert!(error.to_string().contains("huge.bin"), "{error}");
+}
+
+#[test]
+fn every_option_of_config_txt_has_its_reason() {
+    let config = tools::root().join("tools/card/config.txt");
+    let config = std::fs::read_to_string(config).unwrap();
+    let mut options = 0;
+    let mut before = "";
+    for line in config.lines() {
+        if !line.is_empty() && !line.starts_with('#') {
+            assert!(line.contains('='), "{line}: no option");
+            assert!(
+                before.starts_with("# "),
+                "{line}: the line before it is no reason"
+            );
+            options += 1;
+        }
+        before = line;
+    }
+    assert!(options >= 10, "{options} options");
 }

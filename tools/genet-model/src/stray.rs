@@ -30,8 +30,8 @@ pub enum Stray {
     TxChecksum,
     /// Sent a frame longer than the transmit buffer.
     TxTooLong,
-    /// Sent a frame while the link was down or the MAC's speed was not the link's.
-    TxNoLink,
+    /// Sent a frame over a link that is up while the port was off or the MAC's speed another one.
+    TxOff,
     /// A frame came in while the receiver was off, the link down, or the speed another one.
     RxOff,
     /// A frame was steered to a ring that is not enabled.
@@ -56,7 +56,7 @@ impl fmt::Display for Stray {
             Self::TxFraming(n) => write!(f, "TX ring {n}: descriptors without SOP or EOP"),
             Self::TxChecksum => f.write_str("TX checksum asked for where none can be"),
             Self::TxTooLong => f.write_str("TX frame longer than the transmit buffer"),
-            Self::TxNoLink => f.write_str("TX frame lost: no link, or another speed"),
+            Self::TxOff => f.write_str("TX frame lost: port off, or another speed"),
             Self::RxOff => f.write_str("RX frame lost: receiver off, no link, or another speed"),
             Self::RxNoRing(n) => write!(f, "RX frame lost: ring {n} is not enabled"),
             Self::MdioOp => f.write_str("MDIO command that is no clause 22 read or write"),

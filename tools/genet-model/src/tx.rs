@@ -101,7 +101,7 @@ impl Genet {
             self.note(Stray::TxTooLong);
             return;
         }
-        let Some(mut frame) = self.take_status_block(n, bytes, word) else {
+        let Some(mut frame) = self.take_status_block(n, bytes, word, underrun) else {
             return;
         };
         if self.umac.inserts_source() && frame.len() >= 12 {
@@ -115,8 +115,14 @@ impl Genet {
         self.put_on_wire(frame, underrun, out);
     }
 
-    /// Strips the status block and puts in the checksum that it describes.
-    fn take_status_block(&mut self, n: usize, mut bytes: Vec<u8>, word: u32) -> Option<Vec<u8>> {
+    /// Strips the status block and puts in the checksum that it describes, unless that could not be read.
+    fn take_status_block(
+        &mut self,
+        n: usize,
+        mut bytes: Vec<u8>,
+        word: u32,
+        unread: bool,
+    ) -> Option<Vec<u8>> {
         let wanted = word & status::TX_DO_CSUM != 0;
         if !self.tbuf.status_block() {
             if wanted {
@@ -130,7 +136,7 @@ impl Genet {
         }
         let mut frame = bytes.split_off(STATUS_BLOCK);
         let info = [0, 1, 2, 3].map(|i| bytes[CSUM_INFO + i]);
-        if wanted && !put_checksum(&mut frame, u32::from_le_bytes(info)) {
+        if wanted && !unread && !put_checksum(&mut frame, u32::from_le_bytes(info)) {
             self.note(Stray::TxChecksum);
         }
         Some(frame)
@@ -140,7 +146,10 @@ impl Genet {
     pub(crate) fn put_on_wire(&mut self, frame: Vec<u8>, underrun: bool, out: &mut dyn Outside) {
         let loops = self.umac.loops_back();
         if !loops && !self.wire_is_up() {
-            self.note(Stray::TxNoLink);
+            // A cable may be pulled before the driver can know: what is under way is lost.
+            if self.phy.link().is_some() {
+                self.note(Stray::TxOff);
+            }
             return;
         }
         let wire_bytes = frame.len() + FCS_BYTES;

@@ -115,6 +115,21 @@ fn an_underrun_leaves_nothing_good_on_the_wire() {
 }
 
 #[test]
+fn a_status_block_that_was_not_read_asks_for_no_checksum() {
+    let mut rig = Rig::new(&["dma-read/2"]);
+    rig.write(TBUF_CTRL, 1);
+    let mut block = vec![0; 64];
+    block[48..52].copy_from_slice(&(1_u32 << 31 | 34 << 16 | 50).to_le_bytes());
+    let word = status::SOP | status::EOP | status::TX_APPEND_CRC | status::TX_DO_CSUM;
+    for _ in 0..2 {
+        rig.queue(&[block.clone(), frame(100, 3)].concat(), word);
+        rig.kick();
+    }
+    assert_eq!(rig.world.sent.len(), 1);
+    assert!(rig.genet.strays().iter().next().is_none());
+}
+
+#[test]
 fn a_refused_write_costs_the_frame_and_not_the_descriptor() {
     let mut rig = Rig::new(&["dma-write/2"]);
     for n in 0..3 {

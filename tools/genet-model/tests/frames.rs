@@ -223,10 +223,16 @@ fn the_wrong_speed_passes_nothing() {
     assert!(rig.world.sent.is_empty());
     assert_eq!(rig.receive(&frame(60, 0)), Received::Off);
     let strays = rig.genet.strays();
-    assert_eq!(
-        (strays.of(Stray::TxNoLink), strays.of(Stray::RxOff)),
-        (1, 1)
-    );
+    assert_eq!((strays.of(Stray::TxOff), strays.of(Stray::RxOff)), (1, 1));
+}
+
+#[test]
+fn what_is_sent_as_the_link_goes_is_lost_without_blame() {
+    let mut rig = Rig::new(&[]);
+    rig.genet.set_cable(false, &mut rig.world);
+    rig.send(&frame(60, 0));
+    assert!(rig.world.sent.is_empty());
+    assert_eq!(rig.genet.strays().iter().next(), None);
 }
 
 #[test]

@@ -13,11 +13,11 @@
 //! # Left out
 //! A reset into AArch32: QEMU cannot. RMR_EL3.AA64 reads one, and a write cannot change it.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::board::Board;
-use crate::property::Device;
+use crate::property::{Device, Property, answer};
 use crate::qemu::{self, Errp, Object, SystemRegister, qemu};
 
 const CORES: c_int = 4;
@@ -32,8 +32,18 @@ static THERE: AtomicBool = AtomicBool::new(false);
 pub static TYPE: Device = Device {
     name: c"pi4-cpus",
     realize,
-    properties: &[],
+    properties: &[Property {
+        name: c"instructions",
+        get: Some(instructions),
+        set: None,
+        help: c"with -icount: instructions that all cores together have executed",
+    }],
 };
+
+unsafe extern "C" fn instructions(_: *mut Object, _: Errp) -> *mut c_char {
+    // SAFETY: asks for a number; the big lock is held.
+    answer(unsafe { (qemu().icount_get_raw)() }.to_string())
+}
 
 unsafe extern "C" fn realize(_: *mut Object, errp: Errp) {
     if THERE.swap(true, Ordering::SeqCst) {

@@ -162,6 +162,11 @@ impl Timer {
 /// `QEMU_CLOCK_VIRTUAL`: the guest's time.
 pub const CLOCK_VIRTUAL: c_int = 1;
 
+/// `SHUTDOWN_CAUSE_GUEST_SHUTDOWN`.
+pub const GUEST_SHUTDOWN: c_int = 6;
+/// `SHUTDOWN_CAUSE_GUEST_RESET`.
+pub const GUEST_RESET: c_int = 7;
+
 /// What a network card does for QEMU's network code.
 #[repr(C)]
 pub struct NetClientInfo {
@@ -287,6 +292,8 @@ functions! {
     fn qdev_get_gpio_in(*mut Object, c_int) -> *mut c_void;
     fn qdev_get_child_bus(*mut Object, *const c_char) -> *mut c_void;
     fn qemu_set_irq(*mut c_void, c_int);
+    fn qemu_system_reset_request(c_int);
+    fn qemu_system_shutdown_request(c_int);
     fn qemu_register_reset(unsafe extern "C" fn(*mut c_void), *mut c_void);
     fn sdbus_reparent_card(*mut c_void, *mut c_void);
     fn drive_get(c_int, c_int, c_int) -> *mut c_void;
@@ -313,6 +320,13 @@ functions! {
         unsafe extern "C" fn(*mut c_void), *mut c_void, *const c_char, *mut c_void
     ) -> *mut c_void;
     fn qemu_bh_schedule(*mut c_void);
+    fn qemu_set_fd_handler(
+        c_int,
+        Option<unsafe extern "C" fn(*mut c_void)>,
+        Option<unsafe extern "C" fn(*mut c_void)>,
+        *mut c_void
+    );
+    fn icount_get_raw() -> i64;
     fn qemu_find_netdev(*const c_char) -> *mut NetClient;
     fn qemu_new_nic(
         *const NetClientInfo, *mut NicConf, *const c_char, *const c_char, *mut ReentrancyGuard,

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use tools::figures::{Figure, Json};
 use tools::paths::Function;
 
 /// Count the instructions of the locks' fast paths in the probes (kernel/src/bin/probes.rs)
@@ -28,6 +29,8 @@ struct Args {
     /// What `bench cv` printed on the console, under --icount
     #[arg(long)]
     console: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// A path that has a limit: its probe, most instructions, and what it is measured by.
@@ -79,13 +82,14 @@ fn bench(args: &Args) -> Result<()> {
     } else {
         read_baseline(&args.baseline)?
     };
-    let mut complaints = Vec::new();
+    let (mut complaints, mut figures) = (Vec::new(), Vec::new());
     println!(
         "  {:16}{:>10}{:>8}{:>10}  others",
         "path", "counted", "limit", "baseline"
     );
     for (name, limit, others) in LIMITS {
         let (counted, path) = &counts[name];
+        figures.push(Figure::instructions(name, *counted as f64, None));
         let before = baseline.get(name).copied();
         let number = |n: Option<u64>| n.map_or("-".to_owned(), |n| n.to_string());
         let counted_and_frame = format!("{counted} (+{})", path.frame());
@@ -110,8 +114,9 @@ fn bench(args: &Args) -> Result<()> {
     }
     complaints.extend(twins(&elf)?);
     if let Some(console) = &args.console {
-        complaints.extend(round_trips(console)?);
+        complaints.extend(round_trips(console, &mut figures)?);
     }
+    args.json.write(&figures)?;
     if !complaints.is_empty() {
         bail!("{}", complaints.join("; "));
     }
@@ -181,7 +186,7 @@ const ROUND_TRIPS: [(&str, u64, &str); 2] = [
 ];
 
 /// Judges the table that `bench cv` printed: CPUs, then instructions.
-fn round_trips(console: &Path) -> Result<Vec<String>> {
+fn round_trips(console: &Path, figures: &mut Vec<Figure>) -> Result<Vec<String>> {
     let text = String::from_utf8_lossy(&tools::read(console, "`make bench-locks` writes it")?)
         .into_owned();
     let rows = text
@@ -199,6 +204,8 @@ fn round_trips(console: &Path) -> Result<Vec<String>> {
         let count =
             count.with_context(|| format!("`bench cv` has no count for {name}: `{row}`"))?;
         println!("  {name:16}{count:>10}{limit:>8}            {others}");
+        let figure = Figure::instructions(format!("round trip, {name}"), count as f64, None);
+        figures.push(figure);
         if count > limit {
             complaints.push(format!("round trip, {name}: {count} exceed the limit"));
         }

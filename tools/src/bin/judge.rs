@@ -11,7 +11,7 @@ use tools::judge::guest::{Guest, Setup};
 use tools::judge::peer::Peer;
 use tools::judge::server::Server;
 use tools::judge::throughput::Measured;
-use tools::judge::{Verdict, card, card_faults, chaos, cpus, faults, network, server, uboot};
+use tools::judge::{Verdict, card, card_faults, chaos, cpus, faults, network, server, soc, uboot};
 
 const CARD_MIB: u64 = 64;
 const WRITTEN_MIB: u64 = 16;
@@ -51,6 +51,8 @@ enum Part {
     Faults,
     /// Cores off and on by PSCI
     Cpus,
+    /// Watchdog, random numbers, temperature
+    Soc,
     /// Cards of all kinds
     Card,
     /// U-Boot's drivers
@@ -65,12 +67,13 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let mut verdict = Verdict::default();
-    let parts: [(Part, Judge); 8] = [
+    let parts: [(Part, Judge); 9] = [
         (Part::Network, user_network),
         (Part::Frames, second_station),
         (Part::Throughput, rates),
         (Part::Faults, planned_faults),
         (Part::Cpus, cores),
+        (Part::Soc, small_blocks),
         (Part::Card, cards),
         (Part::Uboot, u_boot),
         (Part::Chaos, random_accesses),
@@ -249,6 +252,26 @@ fn cores(args: &Args, verdict: &mut Verdict) -> Result<()> {
         network::link(g)?;
         network::dhcp(g)
     });
+    Ok(())
+}
+
+/// The chip's small blocks.
+fn small_blocks(args: &Args, verdict: &mut Verdict) -> Result<()> {
+    let scratch = &args.scratch;
+    let mut guest = cpus::boot(&Setup {
+        scratch,
+        card: &card_in(scratch)?,
+        net: Vec::new(),
+        genet: "backpressure=on".into(),
+        emmc2: "medium=sd",
+        nice: args.nice,
+    })?;
+    let g = &mut guest;
+    verdict.check("bcm2711_thermal: the temperature", || soc::temperature(g));
+    verdict.check("iproc-rng200: random numbers", || soc::random(g));
+    verdict.check("bcm2835_wdt: fed", || soc::fed(g));
+    verdict.check("small blocks: silence", || soc::silence(g));
+    verdict.check("bcm2835_wdt: not fed", || soc::starved(guest));
     Ok(())
 }
 

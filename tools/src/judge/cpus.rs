@@ -25,6 +25,9 @@ const SETTLE: &str = "usleep 200000";
 pub fn boot(setup: &Setup) -> Result<Guest> {
     let scratch = setup.scratch;
     let (initrd, tree) = linux::prepare(scratch, &[])?;
+    for node in [linux::RNG, linux::AVS] {
+        linux::fdtput(&tree, &["-t", "s", node, "status", "okay"])?;
+    }
     let end = INITRD_ADDRESS + std::fs::metadata(&initrd)?.len();
     for (name, value) in [("start", INITRD_ADDRESS), ("end", end)] {
         let (name, value) = (format!("linux,initrd-{name}"), format!("{value:x}"));
@@ -42,7 +45,14 @@ pub fn boot(setup: &Setup) -> Result<Guest> {
     let mut q = super::qemu(setup, &[])?;
     // BL31 leaves a GIC without them in a state in which Linux gets no interrupts.
     q.args(["-global", "arm_gic.has-security-extensions=on"]);
-    q.args(["-device", "pi4-cpus"]);
+    for device in [
+        "pi4-cpus",
+        "pi4-pm,id=pm",
+        "pi4-rng,id=rng",
+        "pi4-avs,id=avs",
+    ] {
+        q.args(["-device", device]);
+    }
     for (file, address) in [
         (&bl31, 0),
         (&linux::folder().join("Image"), KERNEL_ADDRESS),

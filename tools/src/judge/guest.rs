@@ -175,12 +175,18 @@ impl Guest {
     /// Has the guest switch itself off, and waits for QEMU's end.
     pub fn power_off(mut self) -> Result<String> {
         self.type_line("sync; poweroff -f")?;
-        let until = Instant::now() + Duration::from_secs(60);
+        self.ended(Duration::from_secs(60))?;
+        Ok(std::mem::take(&mut self.log))
+    }
+
+    /// Waits for QEMU's end.
+    pub fn ended(&mut self, timeout: Duration) -> Result<()> {
+        let until = Instant::now() + timeout;
         while self.child.try_wait()?.is_none() {
-            ensure!(Instant::now() < until, "the guest does not switch off");
+            ensure!(Instant::now() < until, "the guest does not end");
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(std::mem::take(&mut self.log))
+        Ok(())
     }
 }
 

@@ -16,18 +16,20 @@ use object::{Object, ObjectSection};
 
 use crate::read;
 
-/// The drivers that are judged, those of PHY and card, the watchdog's, which switches off, and what
-/// sends frames as fast as a driver takes them.
-const MODULES: [&str; 7] = [
+/// The drivers that are judged, those of PHY and card, and what sends frames as fast as a driver takes them.
+const MODULES: [&str; 9] = [
     "genet",
     "mdio-bcm-unimac",
     "broadcom",
     "sdhci-iproc",
     "mmc_block",
     "bcm2835-wdt",
+    "iproc-rng200",
+    "bcm2711-thermal",
     "pktgen",
 ];
-/// Nodes without a device in QEMU's raspi4b, or that stop the boot there.
+/// Nodes without a device in QEMU's raspi4b, or that stop the boot there. QEMU itself removes those of the
+/// generator and of the sensor from a tree that it loads.
 const ABSENT: [&str; 13] = [
     "/soc/hvs@7e400000",
     "/soc/avs-monitor@7d5d2000",
@@ -43,6 +45,10 @@ const ABSENT: [&str; 13] = [
     "/wifi-pwrseq",
     "/regulator-sd-io-1v8",
 ];
+/// Of these, the pack has devices.
+pub const RNG: &str = "/soc/rng@7e104000";
+/// As above.
+pub const AVS: &str = "/soc/avs-monitor@7d5d2000";
 const ETHERNET: &str = "/scb/ethernet@7d580000";
 const EMMC2: &str = "/emmc2bus/mmc@7e340000";
 const ARASAN: &str = "/soc/mmc@7e300000";

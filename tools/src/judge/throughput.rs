@@ -175,7 +175,7 @@ fn taken(guest: &Guest, station: &Flood, n: usize) -> Result<f64> {
 }
 
 /// Starts the bare program as the kernel is started.
-fn boot(setup: &Setup) -> Result<Guest> {
+pub fn boot(setup: &Setup) -> Result<Guest> {
     let firmware = Qemu::default();
     let program = crate::out_dir().join("bare-ethernet.img");
     ensure!(
@@ -199,7 +199,7 @@ fn boot(setup: &Setup) -> Result<Guest> {
 }
 
 /// How many frames the bare program says that it moved.
-fn counted(guest: &mut Guest) -> Result<u64> {
+pub fn counted(guest: &mut Guest) -> Result<u64> {
     let said = guest.expect(" frames\n", BOOT)?;
     guest.expect("ready\n", BOOT)?;
     let last = said.lines().last().context("no count")?;

@@ -135,14 +135,14 @@ mod disk {
         }
     }
 
-    /// First sector and length of the second partition.
+    /// First sector and length of the data partition, the third.
     fn partition(card: &Card) -> (u32, u32) {
         describe(SECTOR as usize);
         card.transfer(false, 0, 1);
-        // At 446 + 16, fields from its eighth byte on; halfwords, as words are aligned.
+        // At 446 + 32, fields from its eighth byte on; halfwords, as words are aligned.
         let half = |at: usize| BUFFER.read(at / 4) >> (8 * (at % 4)) & 0xffff;
         let field = |at: usize| half(at) | half(at + 2) << 16;
-        (field(446 + 16 + 8), field(446 + 16 + 12))
+        (field(446 + 32 + 8), field(446 + 32 + 12))
     }
 
     /// SplitMix64.
@@ -195,7 +195,7 @@ mod disk {
     pub fn run() -> ! {
         let card = Card::new();
         let partition = partition(&card);
-        say!("partition 2: {} sectors from {}", partition.1, partition.0);
+        say!("partition 3: {} sectors from {}", partition.1, partition.0);
         loop {
             say!("ready");
             let mut buffer = [0; 80];

@@ -23,6 +23,7 @@
 //! the partner obeyed pause frames at once. With `off` it comes in and is discarded and counted,
 //! as on a wire whose other end does not.
 
+mod cable;
 mod options;
 
 use std::collections::VecDeque;
@@ -37,6 +38,7 @@ use crate::qemu::{
     self, CLOCK_VIRTUAL, Errp, MemoryRegion, MemoryRegionOps, NET_CLIENT_NIC, NIC_STATE_BYTES,
     NetClient, NetClientInfo, NicConf, Object, ReentrancyGuard, Timer, qemu,
 };
+use cable::Cable;
 use options::options;
 
 pub use options::DEVICE as TYPE;
@@ -57,6 +59,8 @@ struct Device {
     state: Mutex<State>,
     irqs: [*mut c_void; 2],
     nic: *mut NetClient,
+    /// Instead of a netdev.
+    cable: Option<Cable>,
     timer: *mut Timer,
     /// Frames on their way to the netdev, and the bottom half that takes them there.
     leaving: Mutex<VecDeque<Vec<u8>>>,
@@ -141,7 +145,9 @@ impl Device {
             // SAFETY: the bottom half was made when the device was realized, and stays.
             unsafe { (qemu().qemu_bh_schedule)(self.send) };
         }
-        if fed {
+        if let (true, Some(cable)) = (fed, &self.cable) {
+            cable.resume();
+        } else if fed {
             // SAFETY: as above. It comes back through `receive`, with the model free, until that has no room.
             unsafe { (qemu().qemu_flush_queued_packets)(self.nic) };
         }
@@ -208,6 +214,23 @@ unsafe extern "C" fn receive(_: *mut NetClient, frame: *const u8, bytes: usize) 
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
+/// A frame from the card's own cable; whether there was room for it.
+fn take(frame: &[u8]) -> bool {
+    let Some(device) = DEVICE.get() else {
+        return false;
+    };
+    device.has_room()
+        && device
+            .with(|genet, guest| genet.receive(frame, guest))
+            .is_some()
+}
+
+fn with_cable(work: impl FnOnce(&Cable)) {
+    if let Some(cable) = DEVICE.get().and_then(|device| device.cable.as_ref()) {
+        work(cable);
+    }
+}
+
 unsafe extern "C" fn link_status_changed(card: *mut NetClient) {
     // SAFETY: QEMU hands the card, and its link does not change during the call.
     let plugged = unsafe { (*card).link_down == 0 };
@@ -238,6 +261,10 @@ unsafe extern "C" fn timer(_: *mut c_void) {
 
 unsafe extern "C" fn send(_: *mut c_void) {
     let Some(device) = DEVICE.get() else { return };
+    if let Some(cable) = &device.cable {
+        let mut leaving = std::mem::take(&mut *device.leaving());
+        return cable.send(&mut leaving);
+    }
     let burst = BURST.max(device.leaving().len().saturating_sub(WAITING));
     for _ in 0..burst {
         let Some(frame) = device.leaving().pop_front() else {
@@ -287,6 +314,11 @@ fn insert(owner: *mut Object) -> Result<(), String> {
             return Err(format!("there is no netdev {}", id.to_string_lossy()));
         }
     }
+    if options.netdev.is_some() && options.cable.is_some() {
+        return Err("a netdev and a cable: GENET has one port".into());
+    }
+    let cable = options.cable.as_deref().map(Cable::connect).transpose()?;
+    let plugged = options.netdev.is_some() || cable.is_some();
     let mut genet = Genet::new(&options.faults);
     genet.on_stray(Box::new(|stray| {
         // A netdev may speak before there is a driver; that is nobody's fault.
@@ -325,13 +357,13 @@ fn insert(owner: *mut Object) -> Result<(), String> {
         }),
         irqs: SPIS.map(|spi| board.spi(spi)),
         nic,
+        cable,
         timer: timer_room,
         leaving: Mutex::new(VecDeque::new()),
         send,
         backpressure: options.backpressure,
         starved: AtomicBool::new(false),
     });
-    let plugged = options.netdev.is_some();
     device.with(|genet, guest| genet.set_cable(plugged, guest));
     // SAFETY: the region is initialised and stays, and the device is there to answer.
     unsafe {

@@ -18,6 +18,8 @@ use crate::qemu::{self, Errp, Object};
 pub struct Options {
     /// The netdev at the other end of the cable.
     pub netdev: Option<CString>,
+    /// Or the socket that the cable leads to.
+    pub cable: Option<CString>,
     /// What shall go wrong.
     pub faults: Vec<Plan>,
     /// Frames wait while no descriptor is free, instead of being discarded.
@@ -26,6 +28,7 @@ pub struct Options {
 
 static OPTIONS: Mutex<Options> = Mutex::new(Options {
     netdev: None,
+    cable: None,
     faults: Vec::new(),
     backpressure: true,
 });
@@ -45,6 +48,12 @@ pub static DEVICE: Device = Device {
             get: None,
             set: Some(set_netdev),
             help: c"ID of the netdev at the other end of the cable; without it, there is no cable",
+        },
+        Property {
+            name: c"cable",
+            get: None,
+            set: Some(set_cable),
+            help: c"instead of a netdev: a Unix stream socket, each frame with 4 bytes of length in front",
         },
         Property {
             name: c"faults",
@@ -76,6 +85,11 @@ pub static DEVICE: Device = Device {
 unsafe extern "C" fn set_netdev(_: *mut Object, value: *const c_char, _: Errp) {
     // SAFETY: QEMU hands a C string.
     options().netdev = Some(unsafe { text(value) }.to_owned());
+}
+
+unsafe extern "C" fn set_cable(_: *mut Object, value: *const c_char, _: Errp) {
+    // SAFETY: QEMU hands a C string.
+    options().cable = Some(unsafe { text(value) }.to_owned());
 }
 
 unsafe extern "C" fn set_faults(_: *mut Object, value: *const c_char, errp: Errp) {
