@@ -97,6 +97,17 @@ fn what_is_typed_while_a_command_prints_is_kept() {
 }
 
 #[test]
+fn a_line_of_the_log_breaks_no_other() {
+    claim("what is logged while a command has begun a line is printed behind that line");
+    let mut console = start();
+    let reply = console.command("selftest line");
+    for end in [" of this one ... ok", ": logged in the middle of a line"] {
+        assert!(reply.lines().any(|line| line.ends_with(end)), "{reply}");
+    }
+    assert_eq!(reply.lines().count(), 3, "{reply}");
+}
+
+#[test]
 fn every_byte_is_survived() {
     claim("each of the 256 bytes, alone and between letters, then a command: it runs");
     let mut console = start();

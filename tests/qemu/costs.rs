@@ -60,5 +60,8 @@ fn irqlat_says_what_it_needs() {
     let mut console = Machine::new().start();
     let reply = console.command("irqlat");
     assert!(reply.contains("make run ARGS=--icount"), "{reply}");
-    assert_eq!(console.command("irqlat 1"), "usage: irqlat");
+    assert_eq!(
+        console.command("irqlat 1"),
+        "usage: irqlat [hist|clear|off]"
+    );
 }

@@ -167,10 +167,10 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
         ("mount card:9 x", "card: there is no partition 9"),
         ("mount card:1 x", "card:1 is mounted at /boot"),
         (
-            "mount card:2 x",
+            "mount card:3 x",
             "/x: no FAT file system: its first sector ends in 00 00, not in 55 aa",
         ),
-        ("mount card:2 a/b", "a volume is mounted as /NAME, one name"),
+        ("mount card:3 a/b", "a volume is mounted as /NAME, one name"),
     ] {
         let said = console.command(line);
         assert!(
@@ -248,11 +248,11 @@ fn ctrl_c_gives_up_a_copy() {
 
 #[test]
 fn a_second_volume_is_mounted_beside_the_first() {
-    claim("mount card:2 as a second volume, copy to it, umount: the host reads it; df shows both");
+    claim("mount card:3 as a second volume, copy to it, umount: the host reads it; df shows both");
     let folder = TempDir::new().expect("a folder");
     let noise = noise(1 << 20);
     let image = make(&folder, &Card::new().file("NOISE.BIN", noise.clone()));
-    let second = image::partition(&image, 2).expect("a second partition");
+    let second = image::partition(&image, 3).expect("a data partition");
     let sectors = (second.end - second.start) / 512;
     let formatted = Command::new("mformat")
         .arg("-i")
@@ -271,10 +271,10 @@ fn a_second_volume_is_mounted_beside_the_first() {
         .status();
     assert!(formatted.expect("mtools").success());
     let mut console = Machine::new().card(&image).start();
-    silent(&mut console, &["mount card:2 data"]);
+    silent(&mut console, &["mount card:3 data"]);
     let df = console.command("df");
     assert!(
-        df.contains("/boot       card:1 ") && df.contains("\n/data       card:2 "),
+        df.contains("/boot       card:1 ") && df.contains("\n/data       card:3 "),
         "{df}"
     );
     assert!(df.contains("\"DATA\""), "{df}");
@@ -291,7 +291,7 @@ fn a_second_volume_is_mounted_beside_the_first() {
     silent(&mut console, &["umount /data"]);
     assert!(console.command("ls /data").contains("no such file"));
     drop(console);
-    assert!(host_file(&image, 2, "/NOISE.BIN") == noise);
+    assert!(host_file(&image, 3, "/NOISE.BIN") == noise);
     assert_clean(&image);
 }
 

@@ -16,7 +16,7 @@ fn failure(test: impl FnOnce()) -> Option<String> {
 fn what_qemu_warns_of_fails_the_test() {
     claim("a run in which the kernel does what QEMU warns of is a failure that shows the warning");
     let provoke = |allow: bool| {
-        let mut console = Machine::new().start();
+        let mut console = Machine::new().no_pack().start();
         if allow {
             console.allow_warnings("bcm2835_powermgt_write: ");
         }

@@ -64,7 +64,9 @@ fn classes_have_priorities_of_their_own() {
         assert!(checks.ends_with(" passed, 0 failed"), "{checks}");
         let (classes, bits) = priorities(&mut console);
         assert_eq!(bits, expected);
-        for class in ["high", "sched", "tty"] {
+        let log = console.command("dmesg");
+        assert!(log.contains(" high 0x00\n"), "{log}");
+        for class in ["sched", "tty"] {
             let class = CLASSES.iter().position(|c| *c == class).expect("a class");
             assert!(
                 classes.contains_key(&class),

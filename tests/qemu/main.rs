@@ -6,23 +6,33 @@
 //! dropped with warnings fails its test.
 
 mod bio;
+mod board;
 mod boot;
 mod broken;
 mod card;
 mod commands;
 mod console;
 mod costs;
+mod crashdump;
+mod ddb;
 mod device_tree;
+mod diag;
 mod faults;
 mod files;
+mod flash;
 mod flavours;
+mod gdb;
 mod harness;
 mod interrupts;
 mod locks;
 mod memory;
+mod net;
 mod pack;
 mod power;
+mod provoke;
 mod smp;
 mod spl;
 mod step;
+mod trace;
+mod watchdog;
 mod watchers;

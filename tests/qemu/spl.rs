@@ -111,7 +111,7 @@ fn the_ladder_has_its_rungs_and_the_domains_have_none() {
         ("spltty", 0x60, 0b0100),
         ("splvm", 0x60, 0b0111),
         ("splsched", 0x30, 0b1111),
-        ("splhigh", 0x00, 0b1111),
+        ("splhigh", 0x10, 0b1111), // all but the order to stop and the watchdog
     ];
     let mut expected = Vec::new();
     for policy in POLICIES {

@@ -135,11 +135,11 @@ fn wrong_words_are_refused() {
     for line in ["lockstat maybe", "lockstat on off", "lockstat 5"] {
         assert_eq!(
             console.command(line),
-            "usage: lockstat [on|off|clear|all]",
+            "usage: lockstat [on|off|clear|[-w] [all] [contention|spin|block|hold]]",
             "{line}"
         );
     }
-    let usage = "usage: lockdebug [on|off|clear|limit US|try]";
+    let usage = "usage: lockdebug [on|off|clear|order|limit US|try [domains]]";
     for line in [
         "lockdebug perhaps",
         "lockdebug on 1",

@@ -6,6 +6,7 @@
 //! panic with what was awaited and the end of the log, so a hanging kernel is a failing test.
 
 use std::io::{Read, Write};
+use std::mem;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -23,6 +24,10 @@ pub const PROMPT: &str = "orthogon> ";
 const COMMAND: Duration = Duration::from_secs(90);
 /// How long booting may take, also on a busy host.
 const BOOT: Duration = Duration::from_secs(60);
+/// How long after the prompt the network may be found.
+const NET: Duration = Duration::from_secs(2);
+/// Characters that are surely shown beside the prompt.
+const ROW: usize = 60;
 /// How many bytes of the log a failure shows.
 const TAIL: usize = 16 * 1024;
 /// How many of QEMU's warnings a failure shows.
@@ -46,6 +51,8 @@ pub struct Console {
     deadline: Instant,
     scratch: TempDir,
     allowed: Vec<&'static str>,
+    /// A command was run: what the boot tells has been told.
+    settled: bool,
     _place: Place,
 }
 
@@ -80,6 +87,7 @@ impl Console {
             deadline: Instant::now() + deadline,
             scratch,
             allowed: Vec::new(),
+            settled: false,
             _place: place,
         }
     }
@@ -171,13 +179,25 @@ impl Console {
         if self.seen == 0 {
             self.prompt();
         }
+        // The network is looked for while the shell runs already, and what was found is told below its prompt.
+        let told = self.text.clean.contains(" net: ");
+        if !mem::replace(&mut self.settled, true)
+            && !told
+            && self.comes(" net: ", Instant::now() + NET)
+        {
+            self.prompt();
+        }
         // What was logged meanwhile, with the prompts that it was followed by, is not this command's.
         while let Ok(bytes) = self.output.try_recv() {
             self.text.push(&bytes);
         }
         self.seen = self.text.clean.len();
         self.send_line(line);
-        self.expect("\n", timeout);
+        // A log line that comes meanwhile has the prompt drawn again, with what was typed behind it; a line that does
+        // not fit the row is not echoed as it was typed.
+        let is_plain = line.chars().count() < ROW && !line.contains(char::is_control);
+        let echo = if is_plain { line } else { "" };
+        self.expect(&format!("{echo}\n"), timeout);
         let next = format!("\n{PROMPT}");
         // A command without output: the prompt follows its echo directly.
         self.seen -= 1;

@@ -22,12 +22,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use tools::card::Card;
+use tools::card::{Card, Layout};
+use tools::figures::Figure;
 use tools::judge::guest::{Guest, Setup};
 
 use crate::{Console, Machine};
 
-/// The card: half of it is its second partition, where all this goes on.
+/// The card: half of it is its data partition, where all this goes on.
 const CARD_MIB: u64 = 256;
 /// Where it lies: memory.
 const MEMORY: &str = "/dev/shm";
@@ -107,13 +108,13 @@ impl Operation {
     }
 }
 
-/// Bytes per second, from the line that all three print; requests that failed fail the measurement.
+/// Bytes per second, from the words that all three print, in one line or two; requests that failed fail the measurement.
 fn speed(text: &str) -> Result<f64> {
-    let line = text.lines().find(|line| line.starts_with("diskbench: "));
-    let line = line.with_context(|| format!("no figures in {text:?}"))?;
+    let words = text.split_once("diskbench: ");
+    let (_, line) = words.with_context(|| format!("no figures in {text:?}"))?;
     let fields: BTreeMap<&str, &str> = line
         .split_whitespace()
-        .filter_map(|word| word.split_once('='))
+        .map_while(|word| word.split_once('='))
         .collect();
     let field = |name: &str| -> Result<f64> {
         let value = fields
@@ -209,14 +210,14 @@ impl Bench {
     pub fn measure(&mut self, operation: &Operation, speeds: &mut Speeds) -> Result<()> {
         let patience = PATIENCE + Duration::from_secs(self.seconds.into());
         let words = operation.words(self.seconds);
-        let line = format!("diskbench card:2 {words} scratch");
+        let line = format!("diskbench card:3 {words} scratch");
         let said = self.kernel.command_within(&line, patience);
         speeds.kernel.push(speed(&said).context("the kernel")?);
 
         self.linux.monitor("cont")?;
         let said = self
             .linux
-            .run(&format!("linux-disk /dev/mmcblk0p2 {words}"), patience);
+            .run(&format!("linux-disk /dev/mmcblk0p3 {words}"), patience);
         self.linux.monitor("stop")?;
         speeds.linux.push(speed(&said?).context("Linux")?);
 
@@ -247,15 +248,15 @@ fn ensure_room(bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// A card whose second partition is full of noise.
+/// A card whose data partition is full of noise.
 fn make_card(image: &Path) -> Result<()> {
     Card::new().write(image, CARD_MIB)?;
-    let half = CARD_MIB << 19;
+    let data = Layout::full(CARD_MIB)?.data;
     let mut file = File::options().write(true).open(image)?;
-    file.seek(SeekFrom::Start(half))?;
+    file.seek(SeekFrom::Start(data.start))?;
     let mut noise = vec![0; 1 << 20];
     let mut rng = Rng::with_seed(6);
-    for _ in 0..half >> 20 {
+    for _ in 0..(data.end - data.start) >> 20 {
         rng.fill(&mut noise);
         std::io::Write::write_all(&mut file, &noise)?;
     }
@@ -274,6 +275,16 @@ pub fn head() -> String {
         "{:<33}{:>17}{:>17}{:>7}{:>17}{:>7}",
         "", "Orthogon", "Linux", "ratio", "emulator", "share"
     )
+}
+
+/// The row for `make bench`; `at` says at which speed of the bus.
+pub fn figure(operation: &Operation, speeds: &Speeds, at: &str) -> Figure {
+    let (unit, size) = match operation.bytes {
+        4096 => ("requests/s", 4096.0),
+        _ => ("MiB/s", f64::from(1 << 20)),
+    };
+    let [ours, peer] = [&speeds.kernel, &speeds.linux].map(|values| median(values) / size);
+    Figure::rate(format!("{}{at}", operation.name()), unit, ours, Some(peer))
 }
 
 /// A row: medians, Orthogon to Linux, and Orthogon's share of the emulator's ceiling.
@@ -301,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_speed_and_an_error_does_not() {
-        let line = "x\ndiskbench: op=read bytes=4096 order=random threads=4 requests=100 errors=0 ns=2000000000\n";
+        let line = "x\ndiskbench: op=read bytes=4096 order=random threads=4\n  requests=100 errors=0 ns=2000000000\n1 s\n";
         assert_eq!(speed(line).unwrap(), 204_800.0);
         assert!(speed("nothing").is_err());
         assert!(speed(&line.replace("errors=0", "errors=1")).is_err());

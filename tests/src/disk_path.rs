@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use tools::figures::Figure;
+
 use crate::trace::{Functions, follow};
 use crate::{Console, Machine};
 
@@ -48,9 +50,9 @@ impl Seen {
 }
 
 /// Reads the card at `image` with requests of each size, and says where the instructions are.
-pub fn report(image: &Path) -> Result<String> {
+pub fn report(image: &Path) -> Result<(String, Vec<Figure>)> {
     let functions = Functions::of_kernel()?;
-    let mut text = String::new();
+    let (mut text, mut figures) = (String::new(), Vec::new());
     for (name, bytes, goal) in SIZES {
         let seen = Seen {
             submits: functions.address("diskbench_submits")?,
@@ -81,6 +83,8 @@ pub fn report(image: &Path) -> Result<String> {
             "\nread of {name}: {} instructions (least {least}, most {most}; goal {goal})",
             median.len()
         )?;
+        let name = format!("read of {name}");
+        figures.push(Figure::instructions(name, median.len() as f64, None));
         let mut counts = functions.counts(median);
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         let (large, small): (Vec<_>, Vec<_>) = counts.into_iter().partition(|(_, n)| *n >= LEAST);
@@ -90,5 +94,5 @@ pub fn report(image: &Path) -> Result<String> {
         let rest: usize = small.iter().map(|(_, count)| count).sum();
         writeln!(text, "{rest:>9}  {} others", small.len())?;
     }
-    Ok(text)
+    Ok((text, figures))
 }

@@ -13,15 +13,21 @@
 #![forbid(unsafe_code)]
 
 pub mod armstub;
+pub mod chrome;
 mod console;
 pub mod corrupt;
 mod cpus;
 pub mod disk_bench;
 pub mod disk_path;
+pub mod domains_bench;
 pub mod gdb;
 pub mod image;
 mod machine;
+pub mod net_bench;
+pub mod net_soak;
 pub mod oracle;
+pub mod reference;
+pub mod soak_plot;
 pub mod trace;
 
 pub use console::{Console, PROMPT};

@@ -17,13 +17,15 @@ use crate::corrupt::Corruption;
 const SLOTS: usize = 2;
 /// How long a test may take, unless it says otherwise.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// In the environment with 1: every test runs the kernel of [`Machine::dma_truth`].
+const DMA_TRUTH: &str = "ORTHOGON_DMA_TRUTH";
 /// Where QEMU's stub listens, in the run's folder.
 pub(crate) const GDB_SOCKET: &str = "gdb";
 
 /// Where its monitor listens, as above.
 pub(crate) const MONITOR_SOCKET: &str = "monitor";
 
-/// What to boot, and how. The defaults are the board's: BL31, its kind of GIC, no card.
+/// What to boot, and how. The defaults are the board's: BL31, its kind of GIC, no card, no cable.
 #[derive(Debug)]
 pub struct Machine {
     qemu: Qemu,
@@ -43,12 +45,17 @@ impl Machine {
         let scratch = TempDir::with_prefix("orthogon-").expect("a temporary folder");
         let qemu = Qemu {
             log: scratch.path().join("qemu.log"),
+            net: "none".to_owned(),
             ..Qemu::default()
         };
-        Self {
+        let machine = Self {
             qemu,
             scratch,
             deadline: DEADLINE,
+        };
+        match std::env::var(DMA_TRUTH).as_deref() {
+            Ok("1") => machine.dma_truth(),
+            _ => machine,
         }
     }
 
@@ -101,6 +108,12 @@ impl Machine {
         self.card(image)
     }
 
+    /// Boots what is on the card, as its config.txt says.
+    pub fn from_card(mut self) -> Self {
+        self.qemu.from_card = true;
+        self
+    }
+
     /// Which controller the card is on.
     pub fn slot(mut self, slot: Slot) -> Self {
         self.qemu.slot = Some(slot);
@@ -118,6 +131,12 @@ impl Machine {
     /// A QEMU without the devices of the pack.
     pub fn no_pack(mut self) -> Self {
         self.qemu.no_pack = true;
+        self
+    }
+
+    /// What GENET's cable leads to: a netdev of QEMU's without its id, a station's `cable=SOCKET`, or `none`.
+    pub fn net(mut self, netdev: &str) -> Self {
+        self.qemu.net = netdev.to_owned();
         self
     }
 

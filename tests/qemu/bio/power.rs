@@ -4,7 +4,7 @@
 //! A kill leaves on the image what the card had taken; what the kernel kept back, in a queue or in its cache, is gone. Each round
 //! goes on with the image of the last one, unmended, so each also shows that the next boot mounts it.
 //!
-//! `make powercut` does more of them.
+//! `make powercut` does more of them, also with the kernel in which CPU and devices have memories of their own.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ const CUTS_IN_TEST: u64 = 4;
 /// Longest time from the first request to the cut.
 const LONGEST_MS: u64 = 1_500;
 
-fn number(variable: &str, default: u64) -> u64 {
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
 }
 
@@ -53,7 +53,7 @@ fn sectors_that_were_flushed_are_on_the_card() {
         };
         let mut console = boot(&card);
         let words = format!("requests {} seed {} log scratch", test.requests, test.seed);
-        console.send_line(&format!("disktest card:2 {words}"));
+        console.send_line(&format!("disktest card:3 {words}"));
         console.expect("flushed: [", PATIENCE);
         console.expect("]\n", PATIENCE);
         std::thread::sleep(Duration::from_millis(rng.u64(..LONGEST_MS)));
@@ -78,7 +78,7 @@ fn sectors_that_were_flushed_are_on_the_card() {
 
 /// What files must be, and what they may be.
 #[derive(Default)]
-struct Files {
+pub(crate) struct Files {
     /// As the last `sync` acknowledged.
     acknowledged: BTreeMap<String, Vec<u8>>,
     now: BTreeMap<String, Vec<u8>>,
@@ -88,7 +88,7 @@ struct Files {
 
 impl Files {
     /// Something to be done, and what becomes of the files.
-    fn step(&mut self, rng: &mut Rng, noise: &[u8]) -> String {
+    pub(crate) fn step(&mut self, rng: &mut Rng, noise: &[u8]) -> String {
         let name = format!("/cut/file {}.txt", rng.u8(..12));
         let path = format!("\"/boot{name}\"");
         let there = self.now.contains_key(&name);
@@ -113,13 +113,13 @@ impl Files {
         line
     }
 
-    fn synced(&mut self) {
+    pub(crate) fn synced(&mut self) {
         self.acknowledged = self.now.clone();
         self.touched.clear();
     }
 
     /// The power went, and some of what was touched may be as it was, as it is, or in between: from what the card has now.
-    fn resume(&mut self, volume: &Volume) {
+    pub(crate) fn resume(&mut self, volume: &Volume) {
         for name in std::mem::take(&mut self.touched) {
             match volume.file(&name).expect("the volume") {
                 Some(bytes) => self.now.insert(name, bytes),
@@ -130,7 +130,7 @@ impl Files {
     }
 
     #[track_caller]
-    fn check(&self, volume: &Volume, cut: u64) -> usize {
+    pub(crate) fn check(&self, volume: &Volume, cut: u64) -> usize {
         let untouched = |name: &&String| !self.touched.contains(name);
         let names: Vec<_> = self.acknowledged.keys().filter(untouched).collect();
         for name in &names {
@@ -178,7 +178,7 @@ const ALLOWED: [&str; 16] = [
 ];
 
 /// The lines that are none of these, nor a file's name or the sum.
-fn unallowed(said: &str) -> Vec<&str> {
+pub(crate) fn unallowed(said: &str) -> Vec<&str> {
     let known = |line: &str| {
         let line = line.trim();
         let named = line.is_empty() || line.starts_with('/');

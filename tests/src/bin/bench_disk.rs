@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use qemu_tests::disk_bench::{BUS_RATE, Bench, OPERATIONS, Speeds, head, row};
+use qemu_tests::disk_bench::{BUS_RATE, Bench, OPERATIONS, Speeds, figure, head, row};
 use qemu_tests::disk_path;
+use tools::figures::{Figure, Json};
 
 /// Measure the card's speed in the kernel, in Linux, and in a loop that does nothing else
 #[derive(Parser)]
@@ -32,6 +33,10 @@ struct Args {
     /// Only the instructions of a request
     #[arg(long)]
     path: bool,
+    #[command(flatten)]
+    json: Json,
+    /// Only the operations whose names, as the table has them, contain one of these
+    names: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -39,27 +44,33 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    let mut figures = Vec::new();
     if !args.path {
         println!("as fast as the host moves data:");
-        speeds(args, 0)?;
+        speeds(args, 0, "", &mut figures)?;
         println!("\nat the bus's rate of {BUS_RATE} bytes/s (four lines, high speed):");
-        speeds(args, BUS_RATE)?;
+        speeds(args, BUS_RATE, ", bus at 25 MB/s", &mut figures)?;
     }
-    print!("{}", disk_path::report(&tools::out_dir().join("card.img"))?);
-    Ok(())
+    let (text, counted) = disk_path::report(&tools::out_dir().join("card.img"))?;
+    print!("{text}");
+    figures.extend(counted);
+    args.json.write(&figures)
 }
 
-fn speeds(args: &Args, rate: u64) -> Result<()> {
+fn speeds(args: &Args, rate: u64, at: &str, figures: &mut Vec<Figure>) -> Result<()> {
     let scratch = tools::out_dir().join("bench-disk");
     let (linux_disk, bare) = (&args.linux_disk, &args.bare);
     let mut bench = Bench::start(linux_disk, bare, &scratch, args.seconds, rate)?;
     println!("{}", head());
-    for operation in &OPERATIONS {
+    let names = &args.names;
+    let wanted = |name: String| names.is_empty() || names.iter().any(|part| name.contains(part));
+    for operation in OPERATIONS.iter().filter(|o| wanted(o.name())) {
         let mut speeds = Speeds::default();
         for _ in 0..args.rounds {
             bench.measure(operation, &mut speeds)?;
         }
         println!("{}", row(operation, &speeds));
+        figures.push(figure(operation, &speeds, at));
     }
     println!("Orthogon's counters: {}", bench.troubles());
     Ok(())

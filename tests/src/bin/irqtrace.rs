@@ -10,8 +10,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use clap::Parser;
 use qemu_tests::trace::{Functions, follow};
 use qemu_tests::{Console, Machine};
+use tools::figures::{Figure, Json};
+
+/// Follow interrupts to their handlers, and count the instructions by function
+#[derive(Parser)]
+#[command(version, name = "irqtrace")]
+struct Args {
+    #[command(flatten)]
+    json: Json,
+}
 
 /// Of the vectors: an IRQ at the kernel's own level.
 const IRQ_VECTOR: u64 = 5 * 128;
@@ -29,16 +39,21 @@ const LONGEST: usize = 5_000;
 const PATIENCE: Duration = Duration::from_secs(240);
 
 fn main() -> ExitCode {
-    tools::exit("irqtrace", run())
+    tools::exit("irqtrace", run(&Args::parse()))
 }
 
-fn run() -> Result<()> {
+fn run(args: &Args) -> Result<()> {
     let functions = Functions::of_kernel()?;
     let tracer = Tracer::new(&functions)?;
     let talk = |console: &mut Console| console.command_within("irqlat", PATIENCE);
     let (said, tracer) = follow(Machine::new(), PATIENCE, tracer, Tracer::see, talk)?;
     println!("{said}");
-    print(&functions, &tracer.ways)
+    print(&functions, &tracer.ways)?;
+    let ways = PATHS.iter().zip(&tracer.ways);
+    let figure = |((_, to), way): (&(_, &str), &Vec<_>)| {
+        Figure::instructions(format!("interrupt to {to}"), way.len() as f64, None)
+    };
+    args.json.write(&ways.map(figure).collect::<Vec<_>>())
 }
 
 /// The instructions of the last of each of [`PATHS`].

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Boots the card in QEMU, types each argument at the console, and prints what a person would have seen from the
 //! first prompt on. For the pictures in the documents (`make picture`), and with `--icount` first for what is counted in
-//! instructions (`make bench-locks`).
+//! instructions (`make bench-locks`). An argument that is a number is so many seconds of waiting.
 
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ fn main() {
         std::thread::sleep(IDLE);
     }
     for line in lines {
+        if let Ok(seconds) = line.parse() {
+            std::thread::sleep(Duration::from_secs(seconds));
+            continue;
+        }
         console.command_within(&line, PATIENCE);
     }
     let log = console.log();
