@@ -27,7 +27,7 @@ static TERMINAL: KMutex<Terminal, lock_order::Terminal> = KMutex::new(Terminal {
 /// Where `fmt` has no room for a token: of a line that goes on, or ends with this.
 fn put(bytes: &[u8], in_line: bool) {
     // SAFETY: it leads to the serial line's lock, which may be taken whatever a thread that can sleep holds.
-    tty::write_piece(&mut unsafe { boundary() }, bytes, in_line);
+    tty::write(&mut unsafe { boundary() }, bytes, in_line);
 }
 
 /// Text to the serial line, newlines with carriage returns.

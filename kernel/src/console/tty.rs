@@ -174,13 +174,8 @@ fn interrupt(cx: &mut ThreadCx, _: usize) {
     }
 }
 
-/// Sends `bytes` as they are; sleeps while the ring is full.
-pub fn write<K: Before<lock_order::Tty> + MaySleep>(cx: &mut Cx<K>, bytes: &[u8]) {
-    write_piece(cx, bytes, false);
-}
-
-/// As [`write`], of a line that goes on (`in_line`) or ends with this.
-pub fn write_piece<K>(cx: &mut Cx<K>, bytes: &[u8], in_line: bool)
+/// Sends `bytes` as they are, of a line that goes on (`in_line`) or ends with them; sleeps while the ring is full.
+pub fn write<K>(cx: &mut Cx<K>, bytes: &[u8], in_line: bool)
 where
     K: Before<lock_order::Tty> + MaySleep,
 {

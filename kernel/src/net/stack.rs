@@ -224,10 +224,10 @@ fn wake<K: MayWake>(cx: &mut Cx<K>, woken: &[Arc<KCondvar<Kernel>>]) {
     }
 }
 
-/// Waits until `act` has a result, and gives it; looks again whenever `wake` was signalled. `None`: `deadline_ns` passed.
+/// Waits until `act` has a result, and gives it; looks again whenever `condition` was signalled.
 ///
 /// # Errors
-/// [`Ended`]: the thread was cancelled, or there is no stack.
+/// [`Ended`]: `deadline_ns` passed, the thread was cancelled, or there is no stack.
 pub fn wait<K: Before<NetStack> + MaySleep + MayWake, R>(
     cx: &mut Cx<K>,
     condition: &Arc<KCondvar<Kernel>>,
