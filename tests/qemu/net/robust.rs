@@ -60,6 +60,21 @@ impl Net {
         }
     }
 
+    /// The level with nothing under way: a connection that was just closed is still there for a while.
+    #[track_caller]
+    fn level_at_rest(&mut self) -> Level {
+        let until = Instant::now() + MINUTE;
+        loop {
+            let sockets = self.console.command("sockets");
+            let mut connections = sockets.lines().filter(|line| line.starts_with("tcp"));
+            if connections.all(|line| line.contains("LISTEN") || line.contains("TIME-WAIT")) {
+                return self.level();
+            }
+            assert!(Instant::now() < until, "never at rest:\n{sockets}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Waits until what is used is at its level again: what was half open is given up in time.
     #[track_caller]
     fn returns_to(&mut self, before: &Level) {
@@ -101,7 +116,7 @@ fn wrong_frames_do_no_harm() {
     ));
     let mut net = Net::start(Machine::new(), "services=echo,discard,chargen");
     net.echoes(1 << 16, MINUTE);
-    let before = net.level();
+    let before = net.level_at_rest();
     let received = net.counter("rx-frames");
     let mut fuzzer = Fuzzer::new(seed, net.guest);
     let mut left = frames;
@@ -122,7 +137,7 @@ fn wrong_frames_do_no_harm() {
 fn wrong_answers_of_servers_do_no_harm() {
     claim("a DHCP and DNS server whose answers are wrong: the kernel asks on, and can be used");
     let mut net = Net::start(Machine::new(), "services=echo");
-    let before = net.level();
+    let before = net.level_at_rest();
     let fuzzer = Fuzzer::new(seed(), net.guest);
     net.station
         .ask(|world| world.hostile = Some(fuzzer))
@@ -151,7 +166,7 @@ fn a_flood_of_syns_shuts_nobody_out() {
         "100,000 SYNs from as many ports and 100 hosts that do not exist: who does exist is served, and no memory is lost",
     );
     let mut net = Net::start(Machine::new(), "services=echo");
-    let before = net.level();
+    let before = net.level_at_rest();
     let mut rng = Rng::with_seed(2);
     for _ in 0..25 {
         let syns = (0..4000).map(|_| {
@@ -175,7 +190,7 @@ fn fragments_do_no_harm() {
         "40,000 fragments that overlap, go beyond the end, or never become a packet: no memory is lost",
     );
     let mut net = Net::start(Machine::new(), "services=echo");
-    let before = net.level();
+    let before = net.level_at_rest();
     let mut rng = Rng::with_seed(3);
     for _ in 0..10 {
         let fragments = (0..4000).map(|_| {
@@ -205,7 +220,7 @@ fn fragments_do_no_harm() {
 fn a_peer_that_never_reads_blocks_nobody_else() {
     claim("a connection to chargen whose window stays shut: the others are served");
     let mut net = Net::start(Machine::new(), "services=echo,chargen");
-    let before = net.level();
+    let before = net.level_at_rest();
     let isn = 1000;
     let from = [4000, CHARGEN];
     let syn = net.packet(&wire::tcp(IP, GUEST_IP, from, [isn, 0], SYN, 0, &[]));
@@ -231,7 +246,7 @@ fn a_link_that_flaps_comes_back() {
         "a link that goes down and up 50 times, each for 100 ms, in mid-transfer: afterwards all is served",
     );
     let mut net = Net::start(Machine::new(), "services=echo");
-    let before = net.level();
+    let before = net.level_at_rest();
     let changes = net.counter("link-changes");
     for _ in 0..50 {
         net.console.monitor("set_link pi4-genet off");
@@ -251,7 +266,7 @@ fn faults_of_the_controller_are_survived() {
         "every fault of GENET's: a transfer through it ends well or is told, and afterwards all is served and counted",
     );
     let mut net = Net::start(Machine::new(), "services=echo");
-    let before = net.level();
+    let before = net.level_at_rest();
     // What counts it; nothing, where a board shows nothing either.
     for (plan, counters) in [
         ("rx-crc/20", &["rx-error-crc"][..]),

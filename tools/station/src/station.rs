@@ -18,7 +18,7 @@ use smoltcp::wire::{EthernetAddress, IpCidr};
 
 use crate::cable::Cable;
 use crate::fuzz::Fuzzer;
-use crate::services::{Services, socket};
+use crate::services::{ECHO_PORT, Services, socket};
 use crate::wire::{self, ICMP, UDP};
 use crate::{GUEST_IP, IP, MAC};
 
@@ -91,6 +91,8 @@ struct Pings {
 struct Exchange {
     handle: SocketHandle,
     data: Vec<u8>,
+    /// What may be sent beyond what has come back.
+    ahead: usize,
     sent: usize,
     received: Vec<u8>,
     /// It was established once: from then on, a closed socket has ended, and did not fail to begin.
@@ -424,8 +426,14 @@ impl World {
             let _ = done.send(Err(anyhow!("port {port}: {error}")));
             return;
         }
+        // What is sent comes back from an echo alone.
+        let ahead = match port {
+            ECHO_PORT => AHEAD_BYTES,
+            _ => data.len(),
+        };
         self.exchanges.push(Exchange {
             handle,
+            ahead,
             data,
             sent: 0,
             received: Vec::new(),
@@ -456,7 +464,7 @@ impl Exchange {
     fn go_on(&mut self, socket: &mut tcp::Socket<'_>) -> bool {
         self.begun |= socket.may_send();
         let mut moved = false;
-        let end = self.data.len().min(self.received.len() + AHEAD_BYTES);
+        let end = self.data.len().min(self.received.len() + self.ahead);
         if self.begun && self.sent < end && socket.can_send() {
             let sent = socket.send_slice(&self.data[self.sent..end]).unwrap_or(0);
             self.sent += sent;
