@@ -16,7 +16,7 @@
 //!
 //! # Lock order
 //! NetDevice, then the CPU's NetQueue, then NetPool.
-use super::mbuf::{Mbuf, Packet};
+use super::mbuf::{BUFFERS, Mbuf, Packet};
 use super::port::{Outgoing, Port};
 use super::stack::{self, POOL, QUEUES};
 use crate::board;
@@ -42,8 +42,6 @@ use sync::kmutex::KMutex;
 
 /// Who delays the clocks: the device tree's `phy-mode` of every Pi 4.
 const MODE: PhyMode = PhyMode::RgmiiRxId;
-/// Packet buffers: a ring each way, the queues' and the stack's.
-const BUFFERS: usize = 2048;
 /// Frames that are taken from the ring with the lock held once.
 const BUDGET: usize = 64;
 /// How often the keeper looks whether the controller stalls: an interrupt that was lost is found at the second look.

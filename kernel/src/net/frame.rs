@@ -108,6 +108,8 @@ pub enum Finding {
     Segment {
         /// It has SYN without ACK.
         opens: bool,
+        /// Of TCP: the port that it is for, and the one that it is from.
+        ports: Option<[u16; 2]>,
     },
     /// One with a wrong checksum.
     Unsound,
@@ -123,8 +125,14 @@ pub fn examine(frame: &[u8], sum: Option<u16>) -> Finding {
     if !is_sound(frame, &segment, sum) {
         return Finding::Unsound;
     }
-    let opens = segment.protocol == IpProtocol::Tcp && frame[segment.start + 13] & 0x12 == 0x02;
-    Finding::Segment { opens }
+    if segment.protocol != IpProtocol::Tcp {
+        let (opens, ports) = (false, None);
+        return Finding::Segment { opens, ports };
+    }
+    let opens = frame[segment.start + 13] & 0x12 == 0x02;
+    let port = |at| u16::from_be_bytes([frame[segment.start + at], frame[segment.start + at + 1]]);
+    let ports = Some([port(2), port(0)]);
+    Finding::Segment { opens, ports }
 }
 
 fn is_sound(frame: &[u8], segment: &Segment, sum: Option<u16>) -> bool {

@@ -19,6 +19,7 @@ pub mod mbuf;
 pub mod pcap;
 pub mod port;
 pub mod queue;
+pub mod rest;
 pub mod services;
 pub mod sntp;
 pub mod summary;

@@ -9,12 +9,15 @@
 //! A frame may be answered only where there is room for an answer: with no fresh buffer, or a full outbox,
 //! nothing comes in either, and packets wait in their queue.
 //!
+//! Nor does a frame come in for a connection that rests, before that is in the set again.
+//!
 //! What this station sends to itself does not leave: it comes in again, with its checksum made by hand.
 //!
 //! # Contexts
 //! Inside the stack's lock.
 use super::frame::{self, Finding, Way};
 use super::mbuf::{Mbuf, Packet};
+use super::rest::Resting;
 use super::tap::{Direction, Tap};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -77,6 +80,8 @@ pub struct Port {
     pub spent: Vec<Mbuf>,
     /// Who this is.
     pub sender: Sender,
+    /// Who may have to be woken for a frame that came.
+    pub resting: Resting,
     /// A request for a connection came since this was last cleared.
     pub asked_to_connect: bool,
     /// Heard of, newest last.
@@ -123,6 +128,7 @@ impl Port {
                 looped: 0,
                 stalls: 0,
             },
+            resting: Resting::default(),
             asked_to_connect: false,
             neighbours: Vec::with_capacity(NEIGHBOURS),
             received: 0,
@@ -190,11 +196,20 @@ impl phy::Device for Port {
             }
             let next = self.sender.back.pop_front();
             let packet = next.or_else(|| self.inbox.pop_front())?;
+            let finding = frame::examine(packet.frame(), packet.sum);
+            if let Finding::Segment {
+                ports: Some(ports), ..
+            } = finding
+                && self.resting.call(ports)
+            {
+                self.sender.back.push_front(packet);
+                return None;
+            }
             self.sender.offer(Direction::In, packet.frame());
             self.received += 1;
-            match frame::examine(packet.frame(), packet.sum) {
+            match finding {
                 Finding::Plain => self.note_neighbour(&packet, now),
-                Finding::Segment { opens } => self.asked_to_connect |= opens,
+                Finding::Segment { opens, .. } => self.asked_to_connect |= opens,
                 Finding::Unsound => {
                     self.bad_checksums += 1;
                     self.spent.push(packet.mbuf);

@@ -70,7 +70,7 @@ mod tests {
 
     fn packet(start: u16) -> Packet {
         Packet {
-            mbuf: Mbuf::new().unwrap(),
+            mbuf: Mbuf::new(0).unwrap(),
             start,
             bytes: 60,
             sum: None,

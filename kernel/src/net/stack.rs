@@ -50,6 +50,10 @@ use sync::kmutex::KMutex;
 const BURST: usize = 64;
 /// Closed connections that see their end through at most; then the oldest is cut.
 const LINGERING: usize = 64;
+/// How long a connection that is over waits for what of it comes late, as `smoltcp` has it.
+const TIME_WAIT: Duration = Duration::from_secs(10);
+/// How long it is looked at for what it has to say itself: more than an acknowledgement may be delayed.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long a datagram waits for its receiver's station: three questions.
 const UNSENT: Duration = Duration::from_secs(3);
 /// How soon a timer may come again: what the stack wants at once waits for the controller.
@@ -96,6 +100,13 @@ pub struct Open {
     unsent: (usize, Instant),
 }
 
+/// A connection that no thread has any more.
+struct Lingering {
+    handle: SocketHandle,
+    /// Both ends have closed it, seen then.
+    over_since: Option<Instant>,
+}
+
 /// Interface, sockets, and who has them.
 pub struct Stack {
     /// `smoltcp`'s.
@@ -106,8 +117,8 @@ pub struct Stack {
     pub port: Port,
     /// Those that threads have.
     pub open: Vec<Open>,
-    /// Closed by their threads, not yet by their peers; oldest first.
-    lingering: Vec<SocketHandle>,
+    /// Closed by their threads, not yet by their peers, or just now; oldest first.
+    lingering: Vec<Lingering>,
     /// Ports where connections are accepted.
     pub backlogs: Backlogs,
     /// Addresses, and where they come from.
@@ -315,12 +326,18 @@ impl Stack {
         loop {
             self.refill(cx);
             let mut taken = 0;
-            while taken < BURST
-                && self
+            while taken < BURST {
+                let polled = self
                     .iface
-                    .poll_ingress_single(now, &mut self.port, &mut self.sockets)
-                    != PollIngressSingleResult::None
-            {
+                    .poll_ingress_single(now, &mut self.port, &mut self.sockets);
+                if polled == PollIngressSingleResult::None {
+                    let Some(called) = self.port.resting.called() else {
+                        break;
+                    };
+                    let handle = self.sockets.add(called);
+                    self.linger(handle);
+                    continue;
+                }
                 taken += 1;
                 if core::mem::take(&mut self.port.asked_to_connect) {
                     self.backlogs.replenish(&mut self.sockets);
@@ -344,9 +361,15 @@ impl Stack {
     fn send(&mut self, cx: &mut Cx<NetStack>) {
         let now = instant();
         loop {
-            let polled = self
-                .iface
-                .poll_egress(now, &mut self.port, &mut self.sockets);
+            // A poll makes a frame of each socket at most; the controller is told of all at once.
+            let polled = loop {
+                let polled = self
+                    .iface
+                    .poll_egress(now, &mut self.port, &mut self.sockets);
+                if polled == PollResult::None || !self.port.sender.has_room() {
+                    break polled;
+                }
+            };
             let queued = self.port.sender.outbox.len();
             if queued > 0 {
                 device::transmit(cx, &mut self.port);
@@ -402,17 +425,8 @@ impl Stack {
                 Abandoned::Port(port) => self.backlogs.close(port, &mut self.sockets),
             }
         }
-        let sockets = &mut self.sockets;
-        self.lingering.retain(|handle| {
-            let socket = sockets.get::<tcp::Socket>(*handle);
-            // One that was cut still has its peer to tell.
-            let over = socket.state() == tcp::State::Closed && socket.remote_endpoint().is_none();
-            if over {
-                sockets.remove(*handle);
-            }
-            !over
-        });
         let now = instant();
+        self.see_ends(now);
         // With room for frames, only a question for a station keeps a datagram back.
         let has_room = self.port.sender.has_room() && self.port.sender.outbox.is_empty();
         for open in &mut self.open {
@@ -438,9 +452,34 @@ impl Stack {
         self.set_timer(cx);
     }
 
+    /// Forgets connections that are over; those that only wait for what comes late do that where nobody looks at them.
+    fn see_ends(&mut self, now: Instant) {
+        let (sockets, resting) = (&mut self.sockets, &mut self.port.resting);
+        resting.expire(now);
+        self.lingering.retain_mut(|lingering| {
+            let socket = sockets.get::<tcp::Socket>(lingering.handle);
+            // One that was cut still has its peer to tell.
+            if socket.state() == tcp::State::Closed && socket.remote_endpoint().is_none() {
+                sockets.remove(lingering.handle);
+                return false;
+            }
+            if socket.state() != tcp::State::TimeWait {
+                return true;
+            }
+            let since = *lingering.over_since.get_or_insert(now);
+            // Its last acknowledgement has been sent by then.
+            let may_rest = now >= since + LAST_WORDS;
+            if may_rest && let Socket::Tcp(socket) = sockets.remove(lingering.handle) {
+                resting.put(socket, since + TIME_WAIT, LINGERING);
+            }
+            !may_rest
+        });
+    }
+
     fn set_timer(&mut self, cx: &mut Cx<NetStack>) {
         let now = instant();
-        let Some(at) = self.iface.poll_at(now, &self.sockets) else {
+        let polled = self.iface.poll_at(now, &self.sockets);
+        let Some(at) = polled.into_iter().chain(self.port.resting.next()).min() else {
             return;
         };
         let at_ns = (at.total_micros() as u64 * 1000).max(now_ns() + SOONEST_NS);
@@ -514,12 +553,14 @@ impl Stack {
     }
 
     fn has_tcp_port(&self, port: u16) -> bool {
-        self.sockets.iter().any(|(_, socket)| match socket {
-            Socket::Tcp(socket) => socket
-                .local_endpoint()
-                .is_some_and(|local| local.port == port),
-            _ => false,
-        })
+        let connections = self.sockets.iter().filter_map(|(_, socket)| match socket {
+            Socket::Tcp(socket) => Some(socket),
+            _ => None,
+        });
+        connections
+            .chain(self.port.resting.sockets())
+            .filter_map(tcp::Socket::local_endpoint)
+            .any(|local| local.port == port)
     }
 
     /// True if a socket gets that port's datagrams.
@@ -547,10 +588,17 @@ impl Stack {
             self.sockets.remove(handle);
             return;
         }
-        self.lingering.push(handle);
+        self.linger(handle);
+    }
+
+    fn linger(&mut self, handle: SocketHandle) {
+        self.lingering.push(Lingering {
+            handle,
+            over_since: None,
+        });
         if self.lingering.len() > LINGERING {
             let oldest = self.lingering.remove(0);
-            self.sockets.remove(oldest);
+            self.sockets.remove(oldest.handle);
         }
     }
 }

@@ -103,6 +103,7 @@ pub fn status(cx: &mut ThreadCx) -> Option<Status> {
                 .sockets
                 .iter()
                 .filter_map(|(_, socket)| row(socket))
+                .chain(stack.port.resting.sockets().map(connection))
                 .collect(),
             device,
             phy,
@@ -117,21 +118,26 @@ pub fn status(cx: &mut ThreadCx) -> Option<Status> {
     })
 }
 
+fn port(at: smoltcp::wire::IpListenEndpoint) -> Option<IpEndpoint> {
+    let any = IpAddress::Ipv4(core::net::Ipv4Addr::UNSPECIFIED);
+    Some(IpEndpoint::new(at.addr.unwrap_or(any), at.port))
+}
+
+fn connection(socket: &tcp::Socket) -> Row {
+    Row {
+        kind: "tcp",
+        local: socket
+            .local_endpoint()
+            .or_else(|| port(socket.listen_endpoint())),
+        peer: socket.remote_endpoint(),
+        state: Some(socket.state()),
+        waiting: (socket.recv_queue(), socket.send_queue()),
+    }
+}
+
 fn row(socket: &Socket) -> Option<Row> {
-    let port = |at: smoltcp::wire::IpListenEndpoint| {
-        let any = IpAddress::Ipv4(core::net::Ipv4Addr::UNSPECIFIED);
-        Some(IpEndpoint::new(at.addr.unwrap_or(any), at.port))
-    };
     Some(match socket {
-        Socket::Tcp(socket) => Row {
-            kind: "tcp",
-            local: socket
-                .local_endpoint()
-                .or_else(|| port(socket.listen_endpoint())),
-            peer: socket.remote_endpoint(),
-            state: Some(socket.state()),
-            waiting: (socket.recv_queue(), socket.send_queue()),
-        },
+        Socket::Tcp(socket) => connection(socket),
         Socket::Udp(socket) => Row {
             kind: "udp",
             local: port(socket.endpoint()),

@@ -45,11 +45,14 @@ fn packet(
     ethernet(version, &buffer)
 }
 
+/// To, and from.
+const PORTS: [u16; 2] = [7, 4000];
+
 fn tcp(version: u8, payload: &[u8], control: TcpControl, ack: bool) -> Vec<u8> {
     let (from, to) = addresses(version);
     let tcp = TcpRepr {
-        src_port: 4000,
-        dst_port: 7,
+        src_port: PORTS[1],
+        dst_port: PORTS[0],
         control,
         seq_number: TcpSeqNumber(77),
         ack_number: ack.then_some(TcpSeqNumber(99)),
@@ -70,8 +73,8 @@ fn tcp(version: u8, payload: &[u8], control: TcpControl, ack: bool) -> Vec<u8> {
 fn udp(version: u8, payload: &[u8]) -> Vec<u8> {
     let (from, to) = addresses(version);
     let udp = UdpRepr {
-        src_port: 4000,
-        dst_port: 7,
+        src_port: PORTS[1],
+        dst_port: PORTS[0],
     };
     packet(version, IpProtocol::Udp, 8 + payload.len(), |datagram| {
         let mut datagram = UdpPacket::new_unchecked(datagram);
@@ -92,6 +95,10 @@ fn sum(frame: &[u8]) -> Option<u16> {
     Some(data(&frame[HEADER..]))
 }
 
+fn segment(opens: bool, ports: Option<[u16; 2]>) -> Finding {
+    Finding::Segment { opens, ports }
+}
+
 /// All kinds, with payloads of even and odd length and none.
 fn segments() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
@@ -107,8 +114,11 @@ fn segments() -> Vec<Vec<u8>> {
 #[test]
 fn a_good_segment_is_sound_with_and_without_the_controllers_sum() {
     for frame in segments() {
-        let plain = Finding::Segment { opens: false };
-        assert_eq!(examine(&frame, None), plain);
+        let plain = examine(&frame, None);
+        assert!(
+            matches!(plain, Finding::Segment { opens: false, .. }),
+            "{plain:?}"
+        );
         assert_eq!(examine(&frame, sum(&frame)), plain);
         // Padding that is not zero makes the controller's sum useless, not the frame.
         let mut padded = frame.clone();
@@ -138,10 +148,7 @@ fn each_flipped_bit_of_a_segment_is_found() {
 
 #[test]
 fn without_checksum_a_datagram_is_good_in_version_4_only() {
-    for (version, expected) in [
-        (4, Finding::Segment { opens: false }),
-        (6, Finding::Unsound),
-    ] {
+    for (version, expected) in [(4, segment(false, None)), (6, Finding::Unsound)] {
         let mut frame = udp(version, b"none");
         let field = Segment::of(&frame).unwrap().field;
         frame[field..field + 2].fill(0);
@@ -150,16 +157,14 @@ fn without_checksum_a_datagram_is_good_in_version_4_only() {
 }
 
 #[test]
-fn what_asks_to_connect_is_known() {
-    let opens = |control, ack| examine(&tcp(4, b"", control, ack), None);
-    assert_eq!(
-        opens(TcpControl::Syn, false),
-        Finding::Segment { opens: true }
-    );
-    assert_eq!(
-        opens(TcpControl::Syn, true),
-        Finding::Segment { opens: false }
-    );
+fn what_asks_to_connect_is_known_and_whom_it_is_for() {
+    let ports = Some(PORTS);
+    for version in [4, 6] {
+        let found = |control, ack| examine(&tcp(version, b"", control, ack), None);
+        assert_eq!(found(TcpControl::Syn, false), segment(true, ports));
+        assert_eq!(found(TcpControl::Syn, true), segment(false, ports));
+        assert_eq!(examine(&udp(version, b"x"), None), segment(false, None));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint};
 /// that comes with a number beyond it: with both windows shut, neither end would get on.
 pub const EITHER_WAY: usize = 65_535;
 /// If data go one way at a time.
-pub const ONE_WAY: usize = 128 << 10;
+pub const ONE_WAY: usize = 192 << 10;
 /// A peer that acknowledges nothing for so long is gone.
 const PEER_GONE: Duration = Duration::from_secs(60);
 /// A connection that is silent for so long is asked whether it is alive.
