@@ -13,7 +13,7 @@ ARGS     ?=
 # Of make release: its image, the day of the sources.
 RELEASE  := orthogon-$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)-rpi4.img
 DATE      = $(shell git log -1 --format=%cs 2>/dev/null || date +%F)
-# Of `make run`: SPL=eager|lazy|domain CPUS=1..4 NET=user|tap|none DISK=IMAGE|SIZE GDB=1 SERVICES=...
+# Of `make run`: SPL=eager|lazy|domain CPUS=1..4 NET=user|tap|none IP=ADDRESS/BITS DISK=IMAGE|SIZE GDB=1 SERVICES=...
 NET      ?= user
 # Power cuts of each kind: while sectors are written, while files come and go; by each of two kernels.
 CUTS     ?= 100
@@ -52,11 +52,11 @@ release: setup ## build out/release: image for a card of any size, .img.xz, sums
 flash: $(if $(DEV),release) target/debug/orthogon-flash ## write it to an SD card: shows the device, asks, reads back (DEV=/dev/sdX ARGS=--help)
 	@target/debug/orthogon-flash --image out/release/$(RELEASE).xz $(ARGS) "$(DEV)"
 
-run: $(if $(GDB),out/kernel8-gdb.img) image $(PACK) ## run it in QEMU, console here (SPL= CPUS= NET= DISK= SERVICES= GDB=1, ARGS=--help)
+run: $(if $(GDB),out/kernel8-gdb.img) image $(PACK) ## run it in QEMU, console here (SPL= CPUS= NET= IP= DISK= SERVICES= GDB=1, ARGS=--help)
 	@target/debug/orthogon-run --net "$(NET)" $(if $(DISK),--disk "$(DISK)",--card out/card.img) \
 		$(if $(SPL),--spl "$(SPL)") $(if $(CPUS),--cpus "$(CPUS)") \
 		$(if $(GDB),$(if $(filter 1,$(GDB)),--gdb --kernel out/kernel8-gdb.img,$(error GDB=$(GDB): GDB=1 waits for `make debug`))) \
-		--cmdline "$$(cat tools/card/cmdline.txt)$(if $(SERVICES), services=$(SERVICES))" $(ARGS); status=$$?; \
+		--cmdline "$$(cat tools/card/cmdline.txt)$(if $(IP), ip=$(IP))$(if $(SERVICES), services=$(SERVICES))" $(ARGS); status=$$?; \
 		[ $$status != 0 ] || echo "run     ended; the console is kept in out/runs/$$(readlink out/runs/last.log)"; exit $$status
 
 debug: out/kernel8-gdb.img ## gdb on what `make run GDB=1` runs, with symbols and helpers (tools/gdb/orthogon.py)

@@ -13,7 +13,7 @@ use tools::runs;
 
 /// Run the kernel on QEMU's raspi4b, its console on this terminal
 #[derive(Parser)]
-#[command(version, name = "orthogon-run")]
+#[command(version, name = "orthogon-run", after_help = NETWORKS)]
 struct Args {
     #[command(flatten)]
     qemu: tools::qemu::Qemu,
@@ -54,6 +54,11 @@ const FORWARD: &str = "20007:7,20009:9,20019:19,25201:5201";
 const GDB_PORT: u16 = 1234;
 /// The host's end of `--net tap`.
 const TAP: &str = "orthogon0";
+/// What the help says of `--net`.
+const NETWORKS: &str = "\
+--net user: a network inside QEMU, with DHCP, DNS and this host behind it; nothing to set up
+--net tap:  this host's own interface orthogon0; where it is not there, how to make it is said
+--net none: no cable";
 /// Other ends of the cable that QEMU knows.
 const NETDEVS: [&str; 9] = [
     "user", "tap", "bridge", "socket", "stream", "dgram", "vde", "l2tpv3", "hubport",
@@ -67,7 +72,12 @@ fn run(args: &Args) -> Result<()> {
     let scratch = tools::out_dir().join("run");
     let mut qemu = args.qemu.clone();
     qemu.cmdline = cmdline(args);
-    qemu.net = net(&args.qemu.net)?;
+    qemu.net = net(&args.qemu.net, Path::new("/"))?;
+    if args.qemu.net == "tap" && !has_address(qemu.cmdline.as_deref()) {
+        eprintln!(
+            "run     the kernel asks on {TAP} for an address by DHCP, unless told one: ip=10.0.3.2/24"
+        );
+    }
     if let Some(disk) = &args.disk {
         qemu.card = Some(card(disk)?);
     }
@@ -127,8 +137,15 @@ fn cmdline(args: &Args) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// What `--net` says, for QEMU; what would not work is refused here, where it can be said why.
-fn net(word: &str) -> Result<String> {
+/// Whether the command line says how the kernel gets its address.
+fn has_address(cmdline: Option<&str>) -> bool {
+    let mut words = cmdline.unwrap_or_default().split_whitespace();
+    words.any(|word| word.starts_with("ip="))
+}
+
+/// What `--net` says, for QEMU; what would not work is refused here, where it can be said why. `root` is above `proc`, whose
+/// interfaces are those of this process's network, and `sys`, which may be another network's and then lacks the tap.
+fn net(word: &str, root: &Path) -> Result<String> {
     let kind = word.split(',').next().unwrap_or_default();
     ensure!(
         word == "none" || word.starts_with("cable=") || NETDEVS.contains(&kind),
@@ -137,15 +154,34 @@ fn net(word: &str) -> Result<String> {
     if word != "tap" {
         return Ok(word.to_owned());
     }
+    let interfaces = std::fs::read_to_string(root.join("proc/self/net/dev"))?;
+    let start = format!("{TAP}:");
     ensure!(
-        Path::new("/sys/class/net").join(TAP).exists(),
+        interfaces
+            .lines()
+            .any(|line| line.trim_start().starts_with(&start)),
         "--net tap: there is no interface {TAP}; as root:\n  \
          ip tuntap add {TAP} mode tap user {}\n  ip addr add 10.0.3.1/24 dev {TAP}\n  ip link set {TAP} up\n\
-         and have the kernel take an address there: --cmdline \"ip=10.0.3.2/24\"",
+         and have the kernel take an address there: make run NET=tap IP=10.0.3.2/24",
         std::env::var("USER").unwrap_or_else(|_| "YOU".into())
     );
+    let tap = root.join("sys/class/net").join(TAP);
+    if let Ok(flags) = std::fs::read_to_string(tap.join("flags")) {
+        ensure!(
+            tap.join("tun_flags").exists(),
+            "--net tap: the interface {TAP} is no tap: `ip tuntap add {TAP} mode tap` makes one"
+        );
+        let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).context(TAP)?;
+        ensure!(
+            flags & IFF_UP != 0,
+            "--net tap: the interface {TAP} is down; as root:\n  ip link set {TAP} up"
+        );
+    }
     Ok(format!("tap,ifname={TAP},script=no,downscript=no"))
 }
+
+/// In an interface's `flags`: somebody has set it up. It may still be without a carrier.
+const IFF_UP: u32 = 1;
 
 /// The card that `--disk` names: an image that is there, or one of that size, made at its first use.
 fn card(word: &str) -> Result<PathBuf> {
@@ -228,13 +264,45 @@ mod tests {
             let said = parsed(&words).err().expect("refused").to_string();
             assert!(said.contains(words[1]), "{said}");
         }
-        assert!(net("wlan").unwrap_err().to_string().contains("wlan"));
-        assert!(net("").is_err());
-        assert_eq!(net("none").unwrap(), "none");
-        assert_eq!(net("user,restrict=on").unwrap(), "user,restrict=on");
+        let none = Path::new("/no/such/root");
+        let said = net("wlan", none).unwrap_err().to_string();
+        assert!(said.contains("wlan"), "{said}");
+        assert!(net("", none).is_err());
+        for word in ["none", "user,restrict=on"] {
+            assert_eq!(net(word, none).unwrap(), word);
+        }
         for disk in ["/no/such.img", "12", "x", "1T", "", "M"] {
             assert!(card(disk).unwrap_err().to_string().contains("--disk"));
         }
         assert_eq!(mebibytes("2G"), Some(2048));
+    }
+
+    #[test]
+    fn a_tap_that_is_not_there_or_down_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let said = || net("tap", root.path()).map_err(|error| error.to_string());
+        let write = |file: &str, text: &str| {
+            tools::write(&root.path().join(file), text.as_bytes()).unwrap();
+        };
+        write("proc/self/net/dev", "Inter-| Receive\n    lo: 0 0\n");
+        assert!(said().unwrap_err().contains("ip tuntap add orthogon0"));
+        write(
+            "proc/self/net/dev",
+            "Inter-| Receive\n    lo: 0 0\northogon0: 0 0\n",
+        );
+        // Another network's sysfs.
+        assert!(said().unwrap().starts_with("tap,ifname=orthogon0"));
+        write("sys/class/net/orthogon0/flags", "0x1002\n");
+        assert!(said().unwrap_err().contains("no tap"));
+        write("sys/class/net/orthogon0/tun_flags", "0x1002\n");
+        assert!(said().unwrap_err().contains("ip link set orthogon0 up"));
+        write("sys/class/net/orthogon0/flags", "0x1003\n");
+        assert!(said().unwrap().starts_with("tap,ifname=orthogon0"));
+    }
+
+    #[test]
+    fn an_address_is_a_word_of_the_command_line() {
+        assert!(has_address(Some("panic=exit ip=10.0.3.2/24")));
+        assert!(!has_address(Some("panic=exit chip=10.0.3.2/24")) && !has_address(None));
     }
 }
