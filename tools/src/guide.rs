@@ -4,7 +4,8 @@
 //! # Theory
 //! The pages are read in the repository, too, where they lead to source files beside them. The book stands alone: so a
 //! copy of the pages is made in which a link that leaves `docs/` is its text with the file's path behind it, and what is
-//! included from a source file is named by its full path. Whether such a file is there is checked, as is, in the
+//! included from a source file is named by its full path. Whether such a file is there is checked, and whether the
+//! part that a page shows stands in it between its two marks (mdBook would show nothing in its place); as is, in the
 //! HTML that mdBook made of the copy, whether every link and picture leads to a file of the book, and to a place in it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,9 +94,30 @@ fn made_ready(text: &str, folder: &Path, docs: &Path) -> (String, Vec<String>) {
             ready.replace_range(range, &said);
         }
     }
-    let up = "{{#include ../../";
-    let full = format!("{{{{#include {}/", root.display());
-    (ready.replace(up, &full), missing)
+    for include in text.split(INCLUDE).skip(1) {
+        let to = include.split("}}").next().unwrap_or_default();
+        if shown(to, folder).is_none() {
+            missing.push(to.to_owned());
+        }
+    }
+    let up = format!("{INCLUDE}../../");
+    let full = format!("{INCLUDE}{}/", root.display());
+    (ready.replace(&up, &full), missing)
+}
+
+/// How a page includes a file, `FILE` or `FILE:PART`.
+const INCLUDE: &str = "{{#include ";
+
+/// What a page in `folder` shows of a file: all of it, or the part between two marks.
+fn shown(include: &str, folder: &Path) -> Option<String> {
+    let (file, part) = include.split_once(':').unwrap_or((include, ""));
+    let text = std::fs::read_to_string(normal(&folder.join(file))).ok()?;
+    if part.is_empty() {
+        return Some(text);
+    }
+    let (_, behind) = text.split_once(&format!("// ANCHOR: {part}\n"))?;
+    let (inside, _) = behind.split_once(&format!("// ANCHOR_END: {part}\n"))?;
+    Some(inside.to_owned())
 }
 
 /// Without `..`.
@@ -234,7 +256,8 @@ mod tests {
     fn links_that_leave_the_book_become_words() {
         let root = tempfile::tempdir().unwrap();
         let docs = root.path().join("docs");
-        write(root.path(), "src/lib.rs", "");
+        let source = "// ANCHOR: part\nfn f() {}\n// ANCHOR_END: part\n";
+        write(root.path(), "src/lib.rs", source);
         write(&docs, "a.9.md", "# A\n");
         let page = "see [a](../a.9.md), [the *code*](../../src/lib.rs#L3), [b](b.md) and\n\n    x[0](../../no)\n\n\
                     {{#include ../../src/lib.rs:part}}\n";
@@ -253,6 +276,47 @@ mod tests {
         let full = format!("#include {}/src/lib.rs:part", root.path().display());
         assert!(ready.contains(&full), "{ready}");
         assert!(copy.join("guide/p.svg").exists());
+    }
+
+    #[test]
+    fn parts_that_are_not_there_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        let docs = root.path().join("docs");
+        let source =
+            "// ANCHOR: a\nx\n// ANCHOR_END: a\n// ANCHOR: open\ny\n// ANCHOR_END: other\n";
+        write(root.path(), "lib.rs", source);
+        let page = ["lib.rs", "lib.rs:a", "lib.rs:no", "lib.rs:open", "no.rs"]
+            .map(|to| format!("{{{{#include ../../{to}}}}}\n"));
+        write(&docs, "guide/p.md", &page.concat());
+        let missing = stage(&docs, &root.path().join("copy")).unwrap();
+        let named = ["lib.rs:no", "lib.rs:open", "no.rs"];
+        assert_eq!(missing, named.map(|to| format!("guide/p.md: ../../{to}")));
+    }
+
+    /// The page has no copy of the driver: it is the self-test's own text, and says what that prints.
+    #[test]
+    fn the_drivers_page_shows_the_self_test() {
+        let docs = crate::root().join("docs");
+        let page = std::fs::read_to_string(docs.join("guide/driver.md")).unwrap();
+        let (_, include) = page.split_once(INCLUDE).expect("an include");
+        let (include, _) = include.split_once("}}").unwrap();
+        let source = "../../kernel/src/selftest/example.rs";
+        assert_eq!(include, format!("{source}:driver"));
+        let code = shown(include, &docs.join("guide")).expect("the marks");
+        let statements = code.lines().map(str::trim).filter(|line| {
+            !(line.is_empty() || line.starts_with("//") || line.starts_with("use "))
+        });
+        let count = statements.count();
+        assert!(page.contains(&format!("{count} lines of code")), "{count}");
+        let checks = crate::root().join("kernel/src/selftest/mod.rs");
+        let checks = std::fs::read_to_string(checks).unwrap();
+        let (_, check) = checks.split_once("name: \"example\",").unwrap();
+        let (_, claim) = check.split_once("claim: \"").unwrap();
+        let (claim, _) = claim.split_once('"').unwrap();
+        assert!(
+            page.contains(&format!("\n    example   {claim} ... ok\n")),
+            "{claim}"
+        );
     }
 
     #[test]

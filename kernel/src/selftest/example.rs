@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A driver in two domains, the guide's example: what a disk's interrupt brings, a network's takes away.
 //!
-//! The devices are the lines that no device drives ([`crate::trial`]). A chapter of the guide explains it
+//! The devices are the lines that no device drives ([`crate::trial`]). A chapter of the guide shows and explains it
 //! (docs/guide/driver.md).
 use super::{Verdict, require};
+use alloc::format;
+
+// ANCHOR: driver
 use crate::intr::{self, Handler, SourceError};
 use crate::lock_order::{TrialBio, TrialNet};
 use crate::thread::{Kernel, ThreadCx};
 use crate::trial::{self, Line};
-use alloc::format;
 use bsp::timer::now_ns;
 use spin::Once;
-use sync::domain::{Bio, Net};
-use sync::kcondvar::{KCondvar, Wakeup};
+use sync::kcondvar::KCondvar;
 use sync::kmutex::KMutex;
 
-// ANCHOR: driver
-/// What threads and handlers share: what has come from the disk, and what the network still has to send.
+/// What threads and handlers share: blocks that came from the disk, and packets that the network has to send.
 struct Relay {
     arrived: KMutex<u32, TrialBio>,
     came: KCondvar<Kernel>,
@@ -28,67 +28,50 @@ static RELAY: Once<Relay> = Once::new();
 
 /// The disk has read a block. A threaded handler: it may enter its device's mutex.
 fn disk_interrupt(cx: &mut ThreadCx, _: usize) {
-    if let Some(relay) = RELAY.get() {
-        let (mut arrived, mut cx) = relay.arrived.enter(cx);
-        *arrived += 1;
-        relay.came.signal(&mut cx);
-    }
+    let Some(relay) = RELAY.get() else { return };
+    let (mut arrived, mut cx) = relay.arrived.enter(cx);
+    *arrived += 1;
+    relay.came.signal(&mut cx);
 }
 
 /// The network has sent a packet. It may come while a CPU holds the disk's mutex, and does not wait for it.
 fn net_interrupt(cx: &mut ThreadCx, _: usize) {
-    if let Some(relay) = RELAY.get() {
-        let (mut to_send, mut cx) = relay.to_send.enter(cx);
-        *to_send = to_send.saturating_sub(1);
-        relay.sent.signal(&mut cx);
-    }
+    let Some(relay) = RELAY.get() else { return };
+    let (mut to_send, mut cx) = relay.to_send.enter(cx);
+    *to_send = to_send.saturating_sub(1);
+    relay.sent.signal(&mut cx);
 }
 
 impl Relay {
-    /// Waits for a block. The condition variable opens the mutex, and with it the disk's interrupt, while it waits.
-    fn take_block(&self, cx: &mut ThreadCx, deadline_ns: u64) -> bool {
+    /// Reads a block; false if none came in time. While it waits, the mutex is open, and with it the disk's interrupt.
+    fn read(&self, cx: &mut ThreadCx, deadline_ns: u64) -> bool {
         let (mut arrived, mut cx) = self.arrived.enter(cx);
-        while *arrived == 0 {
-            if self.came.timed_wait(&mut arrived, &mut cx, deadline_ns) == Wakeup::TimedOut {
-                return false;
-            }
+        trial::set_pending(Line::Bio); // a real driver starts a transfer
+        while *arrived == 0 && now_ns() < deadline_ns {
+            let _wakeup = self.came.timed_wait(&mut arrived, &mut cx, deadline_ns);
         }
-        *arrived -= 1;
         // Here `self.to_send.enter(&mut cx)` does not compile: a lock of Net under one of Bio.
-        true
+        core::mem::take(&mut *arrived) > 0
     }
 
-    /// Hands a packet to the network, and waits until it is sent.
+    /// Hands a packet to the network, and waits until it is sent; false if that is not in time.
     fn send(&self, cx: &mut ThreadCx, deadline_ns: u64) -> bool {
         let (mut to_send, mut cx) = self.to_send.enter(cx);
         *to_send += 1;
         trial::set_pending(Line::Net); // a real driver writes its device's register
-        while *to_send > 0 {
-            if self.sent.timed_wait(&mut to_send, &mut cx, deadline_ns) == Wakeup::TimedOut {
-                return false;
-            }
+        while *to_send > 0 && now_ns() < deadline_ns {
+            let _wakeup = self.sent.timed_wait(&mut to_send, &mut cx, deadline_ns);
         }
-        true
+        *to_send == 0
     }
 }
 
 /// Establishes both interrupts, makes the mutexes from their cookies, and relays `blocks` blocks; how many went through.
 fn relay(cx: &mut ThreadCx, blocks: u32) -> Result<u32, SourceError> {
-    let [disk, net] = [Line::Bio, Line::Net].map(trial::intid);
-    let disk = intr::establish(
-        cx,
-        disk,
-        "example disk",
-        Handler::<Bio>::Threaded(disk_interrupt),
-        0,
-    )?;
-    let net = match intr::establish(
-        cx,
-        net,
-        "example net",
-        Handler::<Net>::Threaded(net_interrupt),
-        0,
-    ) {
+    let handler = Handler::Threaded(disk_interrupt);
+    let disk = intr::establish(cx, trial::intid(Line::Bio), "example disk", handler, 0)?;
+    let handler = Handler::Threaded(net_interrupt);
+    let net = match intr::establish(cx, trial::intid(Line::Net), "example net", handler, 0) {
         Ok(net) => net,
         Err(error) => return intr::disestablish(cx, disk).and(Err(error)),
     };
@@ -100,11 +83,7 @@ fn relay(cx: &mut ThreadCx, blocks: u32) -> Result<u32, SourceError> {
     });
     let deadline_ns = now_ns() + 10_000_000_000;
     let mut relayed = 0;
-    while relayed < blocks {
-        trial::set_pending(Line::Bio); // a real driver starts a transfer
-        if !relay.take_block(cx, deadline_ns) || !relay.send(cx, deadline_ns) {
-            break;
-        }
+    while relayed < blocks && relay.read(cx, deadline_ns) && relay.send(cx, deadline_ns) {
         relayed += 1;
     }
     intr::disestablish(cx, net)?;

@@ -30,7 +30,7 @@ fn make(args: &Args) -> Result<()> {
     let missing = guide::stage(&docs, &pages)?;
     ensure!(
         missing.is_empty(),
-        "these lead to no file:\n  {}",
+        "these lead to no file, or to no part of it:\n  {}",
         missing.join("\n  ")
     );
     let unlisted = guide::unlisted(&docs)?;
