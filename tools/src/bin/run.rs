@@ -186,11 +186,12 @@ const IFF_UP: u32 = 1;
 /// The card that `--disk` names: an image that is there, or one of that size, made at its first use.
 fn card(word: &str) -> Result<PathBuf> {
     let path = PathBuf::from(word);
-    if path.is_file() {
+    // A device, too: a card that was flashed.
+    if path.exists() && !path.is_dir() {
         return Ok(path);
     }
     let Some(mib) = mebibytes(word) else {
-        bail!("--disk {word}: no such image, and no size such as 512M or 2G");
+        bail!("--disk {word}: no such image or device, and no size such as 512M or 2G");
     };
     let image = tools::out_dir().join(format!("disk-{mib}M.img"));
     if !image.exists() {
@@ -271,7 +272,8 @@ mod tests {
         for word in ["none", "user,restrict=on"] {
             assert_eq!(net(word, none).unwrap(), word);
         }
-        for disk in ["/no/such.img", "12", "x", "1T", "", "M"] {
+        assert_eq!(card("/dev/null").unwrap(), Path::new("/dev/null"));
+        for disk in ["/no/such.img", "/dev", "12", "x", "1T", "", "M"] {
             assert!(card(disk).unwrap_err().to_string().contains("--disk"));
         }
         assert_eq!(mebibytes("2G"), Some(2048));
