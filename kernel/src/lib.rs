@@ -19,6 +19,7 @@ pub mod fs;
 pub mod memory;
 pub mod net;
 pub mod netload;
+mod octave;
 pub mod panic;
 pub mod shares;
 pub mod thread;

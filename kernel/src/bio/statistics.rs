@@ -3,6 +3,7 @@
 use super::DiskError;
 use super::queue::{Batch, Place};
 use super::request::Op;
+use crate::octave::octave;
 
 /// Powers of two that latencies are sorted by: below 1 us, below 2 us, ... , below 2 s, and longer.
 pub const BUCKETS: usize = 23;
@@ -10,7 +11,7 @@ pub const BUCKETS: usize = 23;
 /// Latencies of one kind of transfer, from submission to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latencies {
-    /// How many were below 2^n us and not below half of that; the last one has all that were longer.
+    /// How many there were of each [`octave`].
     pub buckets: [u32; BUCKETS],
     /// The longest, ns.
     pub worst_ns: u64,
@@ -25,8 +26,7 @@ impl Latencies {
     }
 
     fn add(&mut self, ns: u64) {
-        let bucket = (u64::BITS - (ns / 1_000).leading_zeros()) as usize;
-        self.buckets[bucket.min(BUCKETS - 1)] += 1;
+        self.buckets[octave(ns, BUCKETS)] += 1;
         self.worst_ns = self.worst_ns.max(ns);
     }
 

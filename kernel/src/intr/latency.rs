@@ -9,6 +9,7 @@
 //!
 //! # Contexts
 //! [`note`]: interrupts. The rest: threads.
+use crate::octave::octave;
 use crate::{cpu, trace};
 use bsp::map;
 use bsp::timer::{now_ns, ticks_to_ns};
@@ -34,9 +35,8 @@ impl Histogram {
     }
 
     fn add(&self, ns: u64) {
-        let bucket = (u64::BITS - (ns / 1000).leading_zeros()) as usize;
         // ORDERING: numbers, each of its own.
-        self.buckets[bucket.min(LAST)].fetch_add(1, Ordering::Relaxed);
+        self.buckets[octave(ns, BUCKETS)].fetch_add(1, Ordering::Relaxed);
         self.worst_ns.fetch_max(ns, Ordering::Relaxed);
     }
 }
@@ -72,7 +72,7 @@ pub fn clear() {
 pub struct Line {
     /// The class; none: the timer, from when it was to interrupt.
     pub class: Option<Ipl>,
-    /// How many were below 2^n us and not below half of that; the last has all that were longer.
+    /// How many there were of each [`octave`].
     pub buckets: [u32; BUCKETS],
     /// The longest, ns.
     pub worst_ns: u64,
