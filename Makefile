@@ -13,7 +13,7 @@ ARGS     ?=
 # Of make release: its image, the day of the sources.
 RELEASE  := orthogon-$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)-rpi4.img
 DATE      = $(shell git log -1 --format=%cs 2>/dev/null || date +%F)
-# Of `make run`: SPL=eager|lazy|domain CPUS=1..4 NET=user|tap|none IP=ADDRESS/BITS DISK=IMAGE|SIZE GDB=1 SERVICES=...
+# Of `make run`: SPL=eager|lazy|domain CPUS=1..4 NET=user|tap|none IP=ADDRESS/BITS DISK=IMAGE|DEVICE|SIZE GDB=1 SERVICES=...
 NET      ?= user
 # Power cuts of each kind: while sectors are written, while files come and go; by each of two kernels.
 CUTS     ?= 100

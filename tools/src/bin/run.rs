@@ -23,8 +23,8 @@ struct Args {
     /// How many CPUs start with the kernel; its command `cpu on` starts the others
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=4))]
     cpus: Option<u8>,
-    /// The card: an image, or the size of one that is made once and kept, such as 512M or 2G
-    #[arg(long, conflicts_with = "card", value_name = "IMAGE|SIZE")]
+    /// The card: an image, a device, or the size of an image that is made once and kept, such as 512M or 2G
+    #[arg(long, conflicts_with = "card", value_name = "IMAGE|DEVICE|SIZE")]
     disk: Option<String>,
     /// Stand still until a debugger attaches on port 1234; `make debug` does
     #[arg(long)]
@@ -183,10 +183,9 @@ fn net(word: &str, root: &Path) -> Result<String> {
 /// In an interface's `flags`: somebody has set it up. It may still be without a carrier.
 const IFF_UP: u32 = 1;
 
-/// The card that `--disk` names: an image that is there, or one of that size, made at its first use.
+/// The card that `--disk` names: an image or a device that is there, or an image of that size, made at its first use.
 fn card(word: &str) -> Result<PathBuf> {
     let path = PathBuf::from(word);
-    // A device, too: a card that was flashed.
     if path.exists() && !path.is_dir() {
         return Ok(path);
     }
