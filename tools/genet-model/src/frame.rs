@@ -75,13 +75,14 @@ pub(crate) fn pause(source: [u8; 6], quanta: u16) -> Vec<u8> {
 /// The ones-complement sum of big-endian 16-bit words; an odd byte counts as the upper half.
 pub(crate) fn ones_sum(bytes: &[u8]) -> u16 {
     let mut sum: u64 = 0;
-    let mut words = bytes.chunks_exact(2);
+    // Two words at a time: what goes over into the upper one comes back below.
+    let mut words = bytes.chunks_exact(4);
     for word in &mut words {
-        sum += u64::from(u16::from_be_bytes([word[0], word[1]]));
+        sum += u64::from(u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
     }
-    if let [last] = words.remainder() {
-        sum += u64::from(*last) << 8;
-    }
+    let mut last = [0; 4];
+    last[..words.remainder().len()].copy_from_slice(words.remainder());
+    sum += u64::from(u32::from_be_bytes(last));
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -34,8 +34,9 @@ pub struct Cable {
     listener: UnixListener,
     /// QEMU, if it is there.
     stream: Option<UnixStream>,
-    /// What was read and is no whole frame yet.
-    partial: Vec<u8>,
+    /// Room for a read, at whose beginning is what was read and is no whole frame yet, of so many bytes.
+    read: Vec<u8>,
+    partial: usize,
     /// Frames for the station's stack.
     pub(crate) arrived: VecDeque<Vec<u8>>,
     leaving: Vec<u8>,
@@ -55,7 +56,8 @@ impl Cable {
         Ok(Self {
             listener,
             stream: None,
-            partial: Vec::new(),
+            read: vec![0; READ_BYTES],
+            partial: 0,
             arrived: VecDeque::new(),
             leaving: Vec::new(),
             written: 0,
@@ -91,7 +93,7 @@ impl Cable {
 
     fn hang_up(&mut self) {
         self.stream = None;
-        self.partial.clear();
+        self.partial = 0;
         self.leaving.clear();
         self.written = 0;
     }
@@ -103,14 +105,9 @@ impl Cable {
             self.accept()?;
         }
         if let Some(stream) = &mut self.stream {
-            let before = self.partial.len();
-            self.partial.resize(before + READ_BYTES, 0);
-            let read = stream.read(&mut self.partial[before..]);
-            match read {
-                Ok(bytes @ 1..) => self.partial.truncate(before + bytes),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.partial.truncate(before)
-                }
+            match stream.read(&mut self.read[self.partial..]) {
+                Ok(bytes @ 1..) => self.partial += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 _ => self.hang_up(),
             }
         }
@@ -120,7 +117,9 @@ impl Cable {
             }
         };
         let mut at = 0;
-        while let Some((length, rest)) = self.partial[at..].split_first_chunk::<LENGTH_BYTES>() {
+        while let Some((length, rest)) =
+            self.read[at..self.partial].split_first_chunk::<LENGTH_BYTES>()
+        {
             let Some(frame) = rest.get(..u32::from_be_bytes(*length) as usize) else {
                 break;
             };
@@ -130,7 +129,8 @@ impl Cable {
                 None => deliver(frame),
             }
         }
-        self.partial.drain(..at);
+        self.read.copy_within(at..self.partial, 0);
+        self.partial -= at;
         while let Some(frame) = self.from_guest.as_mut().and_then(|path| path.leave(now)) {
             deliver(&frame);
         }

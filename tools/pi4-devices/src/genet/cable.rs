@@ -7,16 +7,24 @@
 //! each frame that the card takes, not after the last one: its queue grows without an end, and holds seconds of a flood.
 //! Here many frames share a call both ways, and nothing is read while the card has no room: who sends is held up.
 //!
+//! Frames that leave are carried by a thread, which rests a little after each load: so a CPU that sends frame by frame
+//! wakes it for the first of them and finds it awake for the rest.
+//!
 //! # Contexts
-//! All of it runs in the main loop, with the big lock held, which it gives up after a burst. A CPU that makes room only has
-//! the bottom half scheduled.
+//! What comes in: the main loop, with the big lock held, which it gives up after a burst; a CPU that makes room only has the
+//! bottom half scheduled. [`Cable::send`]: whoever has the card. The carrier: without the big lock.
+//!
+//! # Rejected
+//! Sending in the main loop: each frame has it woken, and its next pass takes the big lock, for which the CPU then waits at
+//! its next register. A guest that sends small datagrams had a third of the rate.
 
-use std::collections::VecDeque;
 use std::ffi::{CStr, c_int, c_void};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use crate::qemu::qemu;
 
@@ -28,12 +36,16 @@ const BURST: usize = 32;
 /// Longer than any frame: what has such a length is none.
 const FRAME_BYTES_MAX: usize = 1 << 14;
 
+/// How long the carrier rests after a load, to which Linux adds 50 us of its own.
+const REST: Duration = Duration::from_micros(10);
+
 /// The card's end.
 pub struct Cable {
     fd: c_int,
     /// The bottom half that goes on with [`Self::deliver`].
     resume: *mut c_void,
     ends: Mutex<Ends>,
+    outbox: Arc<Outbox>,
 }
 
 struct Ends {
@@ -41,8 +53,6 @@ struct Ends {
     /// What was read, from `at` on not yet the card's.
     read: Vec<u8>,
     at: usize,
-    leaving: Vec<u8>,
-    written: usize,
     /// The other end is gone.
     cut: bool,
 }
@@ -62,8 +72,57 @@ unsafe extern "C" fn readable(_: *mut c_void) {
     super::with_cable(Cable::deliver);
 }
 
-unsafe extern "C" fn writable(_: *mut c_void) {
-    super::with_cable(|cable| cable.send(&mut VecDeque::new()));
+/// What waits for the carrier.
+#[derive(Default)]
+struct Outbox {
+    load: Mutex<Load>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Load {
+    /// Frames, as the socket gets them.
+    bytes: Vec<u8>,
+    /// The carrier waits for the first of them.
+    awaited: bool,
+    /// There is no carrier any more: what leaves is lost.
+    gone: bool,
+}
+
+impl Outbox {
+    fn load(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there are frames, and changes them for an empty room.
+    fn take(&self, room: &mut Vec<u8>) {
+        let mut load = self.load();
+        while load.bytes.is_empty() {
+            load.awaited = true;
+            load = (self.filled.wait(load)).unwrap_or_else(PoisonError::into_inner);
+        }
+        load.awaited = false;
+        std::mem::swap(&mut load.bytes, room);
+    }
+}
+
+/// The carrier; it ends when the other end is gone.
+fn carry(mut stream: UnixStream, outbox: &Outbox) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        outbox.take(&mut bytes);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match stream.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                // The other end is behind.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(REST),
+                Err(error) => return Err(error),
+            }
+        }
+        thread::sleep(REST);
+    }
 }
 
 impl Cable {
@@ -73,6 +132,15 @@ impl Cable {
         let told = |error| format!("cable {path}: {error}");
         let stream = UnixStream::connect(&*path).map_err(told)?;
         stream.set_nonblocking(true).map_err(told)?;
+        let outbox = Arc::new(Outbox::default());
+        let (theirs, out) = (outbox.clone(), stream.try_clone().map_err(told)?);
+        let carrier = thread::Builder::new().name("cable".into());
+        let carrier = carrier.spawn(move || {
+            // The main loop sees for itself that the other end is gone.
+            let _ = carry(out, &theirs);
+            theirs.load().gone = true;
+        });
+        carrier.map_err(told)?;
         let nothing = std::ptr::null_mut();
         // SAFETY: the function and the name stay; the big lock is held.
         let resume =
@@ -84,12 +152,11 @@ impl Cable {
                 stream,
                 read: Vec::new(),
                 at: 0,
-                leaving: Vec::new(),
-                written: 0,
                 cut: false,
             }),
+            outbox,
         };
-        cable.watch(true, false);
+        cable.watch(true);
         Ok(cable)
     }
 
@@ -97,11 +164,10 @@ impl Cable {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch(&self, read: bool, write: bool) {
+    fn watch(&self, read: bool) {
         let read = read.then_some(readable as unsafe extern "C" fn(*mut c_void));
-        let write = write.then_some(writable as unsafe extern "C" fn(*mut c_void));
-        // SAFETY: the functions stay, and so does the socket, which the cable keeps.
-        unsafe { (qemu().qemu_set_fd_handler)(self.fd, read, write, std::ptr::null_mut()) };
+        // SAFETY: the function stays, and so does the socket, which the cable keeps.
+        unsafe { (qemu().qemu_set_fd_handler)(self.fd, read, None, std::ptr::null_mut()) };
     }
 
     /// There is room again, or there will be after this.
@@ -120,28 +186,29 @@ impl Cable {
                 break pause;
             }
         };
-        let (cut, waiting) = (ends.cut, ends.written < ends.leaving.len());
+        let cut = ends.cut;
         drop(ends);
-        self.watch(pause == Pause::Empty && !cut, waiting && !cut);
+        self.watch(pause == Pause::Empty && !cut);
         if pause == Pause::Burst {
             self.resume();
         }
     }
 
-    /// Sends these frames, and empties their queue: those that the socket does not take wait here.
-    pub fn send(&self, frames: &mut VecDeque<Vec<u8>>) {
-        let mut ends = self.ends();
-        for frame in frames.drain(..) {
-            // A frame is far shorter than 4 GiB.
-            ends.leaving.extend((frame.len() as u32).to_be_bytes());
-            ends.leaving.extend(frame);
+    /// Gives these frames to the carrier.
+    pub fn send(&self, frames: &[Vec<u8>]) {
+        let mut load = self.outbox.load();
+        if load.gone {
+            return;
         }
-        let waited = ends.written > 0;
-        let waits = !ends.write();
-        let full = ends.read.len() > ends.at;
-        drop(ends);
-        if waits || waited {
-            self.watch(!full, waits);
+        for frame in frames {
+            // A frame is far shorter than 4 GiB.
+            load.bytes.extend((frame.len() as u32).to_be_bytes());
+            load.bytes.extend(frame);
+        }
+        let awaited = std::mem::take(&mut load.awaited);
+        drop(load);
+        if awaited {
+            self.outbox.filled.notify_one();
         }
     }
 }
@@ -188,19 +255,5 @@ impl Ends {
         let bytes = read.unwrap_or(0);
         self.read.truncate(before + bytes);
         bytes > 0
-    }
-
-    /// Whether all is written, or never will be.
-    fn write(&mut self) -> bool {
-        while self.written < self.leaving.len() && !self.cut {
-            match self.stream.write(&self.leaving[self.written..]) {
-                Ok(bytes) => self.written += bytes,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(_) => self.cut = true,
-            }
-        }
-        self.leaving.clear();
-        self.written = 0;
-        true
     }
 }

@@ -7,7 +7,7 @@
 //! threads but against itself: a descriptor may point at GENET's own registers. An access that
 //! comes while the model is at work is refused.
 //!
-//! Frames that leave are sent from a bottom half, in the main loop. A netdev may answer a frame
+//! Frames that leave for a netdev are sent from a bottom half, in the main loop. A netdev may answer a frame
 //! before the sending returns, which must not find the model at work; and the user network looks
 //! at its sockets only when the main loop goes round, which a frame from a CPU's thread does not
 //! make it do. The big lock is given up after a few frames: a CPU that waits for it at a register often
@@ -140,7 +140,11 @@ impl Device {
             self.starved.store(false, Ordering::SeqCst);
         }
         drop(state);
-        if !guest.sent.is_empty() {
+        if guest.sent.is_empty() {
+            // As in most calls.
+        } else if let Some(cable) = &self.cable {
+            cable.send(&guest.sent);
+        } else {
             self.leaving().extend(guest.sent);
             // SAFETY: the bottom half was made when the device was realized, and stays.
             unsafe { (qemu().qemu_bh_schedule)(self.send) };
@@ -261,10 +265,6 @@ unsafe extern "C" fn timer(_: *mut c_void) {
 
 unsafe extern "C" fn send(_: *mut c_void) {
     let Some(device) = DEVICE.get() else { return };
-    if let Some(cable) = &device.cable {
-        let mut leaving = std::mem::take(&mut *device.leaving());
-        return cable.send(&mut leaving);
-    }
     let burst = BURST.max(device.leaving().len().saturating_sub(WAITING));
     for _ in 0..burst {
         let Some(frame) = device.leaving().pop_front() else {
