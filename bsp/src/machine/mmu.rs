@@ -159,6 +159,12 @@ pub unsafe fn map_ram(ram: Range<usize>) -> usize {
     mapped
 }
 
+/// Empties this core's TLB, though no translation has changed.
+pub fn empty_tlb() {
+    // SAFETY: what is walked anew is as it was.
+    unsafe { asm!("tlbi vmalle1", "dsb nsh", "isb") };
+}
+
 /// Gives `f` a window onto the physical page at `physical`, which must lie below 0x80000 (the stub's spin table).
 /// The window is uncached, at 0x7F000, and gone afterwards.
 ///
