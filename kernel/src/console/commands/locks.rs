@@ -208,7 +208,11 @@ fn lockdebug(cx: &mut ThreadCx, call: &Call, out: &mut dyn Write) -> Outcome {
         "off"
     };
     let count = reports.iter().flatten().count();
-    writeln!(out, "lockdebug is {state}; {count} kinds of mistake found")?;
+    writeln!(
+        out,
+        "lockdebug is {state}; {count} kind{} of mistake found",
+        if count == 1 { "" } else { "s" }
+    )?;
     if held + found > 0 {
         writeln!(out, "no room for {held} locks held, {found} findings")?;
     }
