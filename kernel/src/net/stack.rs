@@ -57,10 +57,12 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long a datagram waits for its receiver's station: three questions.
 const UNSENT: Duration = Duration::from_secs(3);
 /// How soon a timer may come again: what the stack wants at once waits for the controller.
-const SOONEST_NS: u64 = 1_000_000;
+const SOONEST: Duration = Duration::from_millis(1);
+/// How late it may come if `smoltcp` does not say.
+const LATEST: Duration = Duration::from_secs(1);
 
-/// Turns in a row after which a reader that waits for this CPU is offered another.
-const PATIENT_TURNS: u32 = 4;
+/// Turns in a row after which a reader that waits for this CPU is offered another: two thirds of a stream's window.
+const PATIENT_TURNS: u32 = 8;
 
 /// Ports for who does not care (RFC 6335).
 const EPHEMERAL: core::ops::Range<u16> = 49152..65535;
@@ -137,6 +139,8 @@ pub struct Stack {
     reader_woken: bool,
     /// What comes at `TIMER_NS`, or came last.
     timer: Option<CalloutId>,
+    /// When a packet came or went, or a thread did something.
+    moved: Instant,
     /// Turns of the crank.
     pub turns: u64,
     /// Times that datagrams were given up whose receiver's station does not answer.
@@ -176,6 +180,7 @@ pub fn start(cx: &mut ThreadCx, mac: [u8; 6]) -> Result<(), softint::SoftintErro
         woken: Vec::new(),
         reader_woken: false,
         timer: None,
+        moved: Instant::ZERO,
         turns: 0,
         datagrams_given_up: 0,
     });
@@ -347,12 +352,14 @@ impl Stack {
             if taken == 0 {
                 break;
             }
+            self.moved = now;
         }
         self.look_after(cx);
     }
 
     /// Sends what sockets have, and takes note of who can go on. For a thread that changed something.
     pub fn send_now(&mut self, cx: &mut Cx<NetStack>) {
+        self.moved = instant();
         self.refill(cx);
         self.send(cx);
         self.look_after(cx);
@@ -372,6 +379,7 @@ impl Stack {
             };
             let queued = self.port.sender.outbox.len();
             if queued > 0 {
+                self.moved = now;
                 device::transmit(cx, &mut self.port);
                 self.refill(cx);
             }
@@ -476,13 +484,18 @@ impl Stack {
         });
     }
 
+    /// `smoltcp` 0.14 does not say when a socket's timer is due if it was never answered by an IPv6 router (it says for ever that
+    /// it is time to ask, and does not), and says nothing if the router has nothing to offer. So it is asked again
+    /// and again: the longer all has been quiet, the less often, and a timer comes late by a quarter of its time at most.
     fn set_timer(&mut self, cx: &mut Cx<NetStack>) {
         let now = instant();
-        let polled = self.iface.poll_at(now, &self.sockets);
-        let Some(at) = polled.into_iter().chain(self.port.resting.next()).min() else {
-            return;
+        let at = match self.iface.poll_at(now, &self.sockets) {
+            Some(at) if at > now => at,
+            Some(_) => now + ((now - self.moved) / 4).min(LATEST),
+            None => now + LATEST,
         };
-        let at_ns = (at.total_micros() as u64 * 1000).max(now_ns() + SOONEST_NS);
+        let at = self.port.resting.next().map_or(at, |next| next.min(at));
+        let at_ns = at.max(now + SOONEST).total_micros() as u64 * 1000;
         if at_ns < TIMER_NS.load(Ordering::Relaxed) {
             TIMER_NS.store(at_ns, Ordering::Relaxed);
             if let Some(later) = self.timer.take() {

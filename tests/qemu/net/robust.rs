@@ -241,6 +241,28 @@ fn a_peer_that_never_reads_blocks_nobody_else() {
 }
 
 #[test]
+fn waiting_does_not_keep_a_cpu_busy() {
+    claim(
+        "no IPv6 router, and a connection whose peer does not answer: the stack turns seldom, not each millisecond",
+    );
+    let mut net = Net::start(Machine::new(), "services=echo");
+    let nobody = Ipv4Addr::new(10, 0, 2, 100);
+    let syn = wire::tcp(nobody, GUEST_IP, [4000, ECHO], [1000, 0], SYN, 0, &[]);
+    let syn = net.packet(&syn);
+    net.send(vec![syn]);
+    // By then, no router is looked for any more.
+    std::thread::sleep(Duration::from_secs(15));
+    let before = net.counter("turns");
+    std::thread::sleep(Duration::from_secs(2));
+    let turns = net.counter("turns") - before;
+    let sockets = net.console.command("sockets");
+    assert!(sockets.contains("SYN-RECEIVED"), "{sockets}");
+    case(&format!("{turns} turns in two seconds"));
+    assert!((1..=200).contains(&turns), "{turns} turns");
+    net.alive();
+}
+
+#[test]
 fn a_link_that_flaps_comes_back() {
     claim(
         "a link that goes down and up 50 times, each for 100 ms, in mid-transfer: afterwards all is served",

@@ -198,7 +198,7 @@ fn start(
     threads: &mut Vec<JoinHandle>,
 ) -> Result<(), ServiceError> {
     let (name, port) = (service.name(), service.port());
-    let buffer_bytes = match service {
+    let buffers = match service {
         Service::Echo => EITHER_WAY,
         Service::Discard | Service::Chargen | Service::Iperf3 => ONE_WAY,
     };
@@ -207,7 +207,7 @@ fn start(
         _ => Some(UdpSocket::bind(cx, port)?),
     };
     // Last, as it is not given up by being dropped.
-    let listener = TcpListener::bind(cx, port, BACKLOG, buffer_bytes)?;
+    let listener = TcpListener::bind(cx, port, BACKLOG, buffers)?;
     let mine = opened.clone();
     let accept = move |cx: &mut ThreadCx| match service {
         Service::Iperf3 => iperf3::serve(cx, listener, &mine),

@@ -13,7 +13,7 @@
 //!
 //! References: RFC 4987 (oldest half-open TCB recycled, 3.4).
 use super::tcp::{self, TcpStream};
-use super::{NetError, deadline};
+use super::{Buffers, NetError, deadline};
 use crate::net::stack::{self, Abandoned};
 use crate::thread::{Kernel, ThreadCx};
 use alloc::collections::VecDeque;
@@ -33,7 +33,7 @@ struct Backlog {
     /// Through the handshake.
     ready: VecDeque<SocketHandle>,
     limit: usize,
-    buffer_bytes: usize,
+    buffers: Buffers,
     wake: Arc<KCondvar<Kernel>>,
 }
 
@@ -83,9 +83,12 @@ impl Backlogs {
                 && let Some(oldest) = backlog.pending.pop_front()
             {
                 self.given_up += 1;
-                sockets.remove(oldest);
-            }
-            if let Ok(mut socket) = tcp::socket(backlog.buffer_bytes)
+                // It listens in its turn: a flood makes no buffers, which would have to be cleared each time.
+                let socket = sockets.get_mut::<Socket>(oldest);
+                socket.abort();
+                let _closed_and_the_port_not_0 = socket.listen(backlog.port);
+                backlog.pending.push_back(oldest);
+            } else if let Ok(mut socket) = tcp::socket(backlog.buffers)
                 && socket.listen(backlog.port).is_ok()
             {
                 backlog.pending.push_back(sockets.add(socket));
@@ -128,8 +131,7 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Takes the port; `backlog` connections may wait to be accepted. Each has `buffer_bytes` each way:
-    /// [`EITHER_WAY`](super::EITHER_WAY) or [`ONE_WAY`](super::ONE_WAY).
+    /// Takes the port; `backlog` connections may wait to be accepted.
     ///
     /// # Errors
     /// [`NetError::InUse`], [`NetError::Down`].
@@ -137,7 +139,7 @@ impl TcpListener {
         cx: &mut ThreadCx,
         port: u16,
         backlog: usize,
-        buffer_bytes: usize,
+        buffers: Buffers,
     ) -> Result<Self, NetError> {
         let bound = stack::with(cx, |stack, _| {
             if stack.backlogs.has(port) {
@@ -149,7 +151,7 @@ impl TcpListener {
                 pending: VecDeque::new(),
                 ready: VecDeque::new(),
                 limit: backlog,
-                buffer_bytes,
+                buffers,
                 wake: wake.clone(),
             });
             stack.backlogs.replenish(&mut stack.sockets);

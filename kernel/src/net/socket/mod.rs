@@ -30,7 +30,7 @@ use smoltcp::iface::SocketHandle;
 pub use smoltcp::wire::{IpAddress, IpEndpoint};
 use sync::domain::Cx;
 use sync::kcondvar::KCondvar;
-pub use tcp::{EITHER_WAY, ONE_WAY, TcpStream};
+pub use tcp::{Buffers, EITHER_WAY, ONE_WAY, TcpStream};
 pub use udp::UdpSocket;
 
 /// `smoltcp`'s feature fragmentation-buffer-size, a multiple of 8 for each fragment.

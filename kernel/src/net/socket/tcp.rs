@@ -8,23 +8,37 @@ use smoltcp::socket::tcp::{self, State};
 use smoltcp::time::Duration;
 use smoltcp::wire::{IpAddress, IpEndpoint};
 
-/// Bytes of a connection's buffer each way, if it may have to write while it does not read: the most that a window
-/// says without a scale. A scaled window is rounded down, so a full one shrinks, and `smoltcp` takes no acknowledgement
-/// that comes with a number beyond it: with both windows shut, neither end would get on.
-pub const EITHER_WAY: usize = 65_535;
-/// If data go one way at a time.
-pub const ONE_WAY: usize = 192 << 10;
+/// What a connection has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffers {
+    receive_bytes: usize,
+    send_bytes: usize,
+}
+
+/// For a connection that may have to write while it does not read: the most that a window says without a scale. A
+/// scaled window is rounded down, so a full one shrinks, and `smoltcp` takes no acknowledgement that comes with a number
+/// beyond it: with both windows shut, neither end would get on.
+pub const EITHER_WAY: Buffers = Buffers {
+    receive_bytes: 65_535,
+    send_bytes: 65_535,
+};
+/// If data go one way at a time. The window does not shut while the reader waits for the soft interrupt's CPU: a sender that
+/// stops for it has to be started again, and that takes as long as half a window of 192 KiB.
+pub const ONE_WAY: Buffers = Buffers {
+    receive_bytes: 1 << 20,
+    send_bytes: 192 << 10,
+};
 /// A peer that acknowledges nothing for so long is gone.
 const PEER_GONE: Duration = Duration::from_secs(60);
 /// A connection that is silent for so long is asked whether it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// A socket of its own buffers, not yet connected.
+/// A socket with its own buffers, not yet connected.
 ///
 /// # Errors
 /// [`NetError::NoMemory`].
-pub(super) fn socket(buffer_bytes: usize) -> Result<tcp::Socket<'static>, NetError> {
-    let (rx, tx) = (buffer(buffer_bytes)?, buffer(buffer_bytes)?);
+pub(super) fn socket(buffers: Buffers) -> Result<tcp::Socket<'static>, NetError> {
+    let (rx, tx) = (buffer(buffers.receive_bytes)?, buffer(buffers.send_bytes)?);
     let mut socket = tcp::Socket::new(tcp::SocketBuffer::new(rx), tcp::SocketBuffer::new(tx));
     socket.set_timeout(Some(PEER_GONE));
     // Before there is a connection: on one, the first probe would be due at once.
@@ -67,17 +81,17 @@ impl TcpStream {
         Some(Self { held, local, peer })
     }
 
-    /// Connects to `to`, with buffers of [`EITHER_WAY`] or [`ONE_WAY`].
+    /// Connects to `to`.
     ///
     /// # Errors
     /// [`NetError::Unreachable`], [`NetError::Refused`], [`NetError::TimedOut`] and others.
     pub fn connect(
         cx: &mut ThreadCx,
         to: IpEndpoint,
-        buffer_bytes: usize,
+        buffers: Buffers,
         patience_ns: Option<u64>,
     ) -> Result<Self, NetError> {
-        let mut socket = socket(buffer_bytes)?;
+        let mut socket = socket(buffers)?;
         let begun = stack::with(cx, |stack, cx| {
             if !is_reachable(stack, to.addr) {
                 return Err(NetError::Unreachable);
